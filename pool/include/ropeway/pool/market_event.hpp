@@ -36,6 +36,7 @@ struct market_event {
     std::int64_t price2 = 0;        ///< best offer of a quote; x 10^-8
     std::int64_t quantity2 = 0;     ///< offer quantity of a quote; x 10^-8
     std::uint64_t exchange_id = 0;  ///< trade id, update id, order id or feed sequence number
+    std::uint64_t order = 0;        ///< client order id of an execution report or control event
     std::uint64_t user = 0;         ///< free for the user
 
     friend constexpr bool operator==(const market_event&, const market_event&) noexcept = default;
