@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The one header through which tests see Catch2: it hides the difference between v2 (Debian 12) and v3.
-// Assertions are not thread-safe: collect results in other threads, assert on the main one.
+// The one header through which tests see Catch2: it hides the difference between v2 (Debian 12) and
+// v3. Assertions are not thread-safe: collect results in other threads, assert on the main one.
 #pragma once
 
 #include <cstdio>
@@ -24,8 +24,8 @@ namespace ropeway_test {
 /// The exit code that ctest counts as "skipped"; Catch2 v2 has no skip of its own.
 inline constexpr int skip_exit_code = 77;
 
-/// Ends the whole program as skipped: for a test that this machine cannot run at all (no second CPU,
-/// no such device). The reason is printed; ctest shows the test as skipped, not as passed.
+/// Ends the whole program as skipped: for a test that this machine cannot run at all (no second
+/// CPU, no such device). The reason is printed; ctest shows the test as skipped, not as passed.
 [[noreturn]] inline void skip_program(const char* reason) {
     std::fprintf(stderr, "skipped: %s\n", reason);
     std::fflush(nullptr);

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# launcher_test.sh ROOT FOLDER: the launcher's contract where nothing may be installed or built. The launcher is copied
+# into FOLDER, so that no real build folder is touched; package query and installer are stand-ins.
+set -uo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/lib.sh"
+root=${1:?usage: launcher_test.sh ROOT FOLDER}
+folder=${2:?usage: launcher_test.sh ROOT FOLDER}
+rm -rf "$folder"
+mkdir -p "$folder"
+cp "$root/ropeway" "$folder/ropeway"
+
+# script NAME LINE...: an executable stand-in
+script() {
+    local file=$folder/$1
+    shift
+    printf '#!/usr/bin/env bash\n' >"$file"
+    printf '%s\n' "$@" >>"$file"
+    chmod +x "$file"
+}
+# run ENVIRONMENT... -- ARGUMENTS...: leaves $out, $err and $status
+run() {
+    local settings=()
+    while [[ $1 != -- ]]; do
+        settings+=("$1")
+        shift
+    done
+    shift
+    env "${settings[@]}" "$folder/ropeway" "$@" >"$folder/out" 2>"$folder/err"
+    status=$?
+    out=$(<"$folder/out")
+    err=$(<"$folder/err")
+}
+script none_is_installed 'exit 1'
+script all_but_tbb '[[ $1 != libtbb-dev ]]'
+script failing_installer "echo \"\$@\" >>'$folder/installer.log'" 'echo "Unable to connect to the mirror"' 'exit 100'
+
+run A=b -- fly
+expect_status 2 "$status" "an unknown command"
+expect_text "$err" "unknown command 'fly'" "an unknown command"
+expect_text "$err" "usage: ./ropeway" "an unknown command"
+
+run A=b -- help
+expect_status 0 "$status" "help"
+expect_text "$out" "usage: ./ropeway" "help"
+run A=b --
+expect_status 0 "$status" "no command"
+run A=b ROPEWAY_PACKAGE_QUERY=true -- setup --fast
+expect_status 2 "$status" "an unknown argument of setup"
+expect_text "$err" "'--fast'" "an unknown argument of setup"
+
+for command in soak test bench setup; do
+    run ROPEWAY_NO_INSTALL=1 ROPEWAY_PACKAGE_QUERY="$folder/all_but_tbb" ROPEWAY_INSTALLER="$folder/failing_installer" -- $command
+    expect_status 2 "$status" "$command without a package"
+    expect_text "$out" "libtbb-dev" "$command without a package"
+    expect_text "$err" "ROPEWAY_NO_INSTALL=1" "$command without a package"
+    checks=$((checks + 1))
+    [[ $out != *libspdlog-dev* ]] || fail "$command lists a package that is installed"
+done
+run ROPEWAY_NO_INSTALL=1 ROPEWAY_PACKAGE_QUERY="$folder/none_is_installed" -- soak
+for package in g++ cmake ninja-build libtbb-dev libconcurrentqueue-dev libmimalloc-dev libspdlog-dev catch2; do
+    expect_text "$out" "$package" "the list of a bare machine"
+done
+checks=$((checks + 1))
+[[ ! -e $folder/installer.log && ! -e $folder/build ]] || fail "something was installed or built under ROPEWAY_NO_INSTALL=1"
+
+run ROPEWAY_PACKAGE_QUERY="$folder/all_but_tbb" ROPEWAY_INSTALLER="$folder/failing_installer" -- test
+expect_status 2 "$status" "an installer that fails"
+expect_text "$out" "libtbb-dev" "an installer that fails"
+if ((EUID == 0)); then
+    expect_text "$err" "Unable to connect to the mirror" "an installer that fails"
+    expect_text "$(cat "$folder/installer.log")" "install -y" "an installer that fails"
+fi
+finish
