@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The wrapper around a user's handler: filter, call, catch everything, record, count. It never
+// throws to its caller, so no exception reaches a worker. It owns the handler; one thread at a time
+// may call process() and invoke() (the dispatcher hands a consumer over with its subscription);
+// update_min_version() and stats() are for any thread. Nothing is allocated per event.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <concepts>
+#include <cstdint>
+#include <exception>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include <ropeway/consumer/clock.hpp>
+#include <ropeway/consumer/delivery.hpp>
+#include <ropeway/consumer/failure.hpp>
+#include <ropeway/consumer/failure_sink.hpp>
+#include <ropeway/consumer/stats.hpp>
+#include <ropeway/consumer/throw_site.hpp>
+#include <ropeway/pool/event_traits.hpp>
+#include <ropeway/pool/pooled.hpp>
+
+namespace ropeway {
+
+/// How a delivery ended.
+enum class outcome : std::uint8_t {
+    done,      ///< the handler returned
+    filtered,  ///< stale market data: the handler was not called
+    failed,    ///< the handler threw; a failure record was made
+};
+
+/// A callable that takes the event, or the event and the delivery's facts.
+template <class Handler, class EventRef>
+concept handler_for =
+    std::invocable<Handler&, EventRef> || std::invocable<Handler&, EventRef, const delivery&>;
+
+namespace detail {
+
+/// Fills and pushes the record of the exception in flight. Off the fast path, so not inlined into
+/// every handler's loop.
+[[gnu::cold, gnu::noinline]] void record_failure(failure_record& record,
+                                                 failure_sink* sink) noexcept;
+
+}  // namespace detail
+
+/// A consumer: handler, minimum version and counters.
+template <event_type E, class Handler>
+class wrapper {
+  public:
+    using traits = event_traits<E>;
+
+    /// `sink` may be null (failures are then counted only); otherwise it must outlive the wrapper.
+    /// Market data whose routing version is below `min_version` is filtered from the start.
+    wrapper(std::string_view name, Handler handler, failure_sink* sink,
+            std::uint64_t min_version = 0)
+        : handler_(std::move(handler)), sink_(sink), min_version_(min_version) {
+        const std::size_t length = std::min(name.size(), name_.size() - 1);
+        std::copy_n(name.data(), length, name_.data());
+    }
+
+    /// True when the handler is to be called: critical kinds always, market data when its version
+    /// is at least the consumer's minimum and `floor` (the dispatcher's routing version).
+    [[nodiscard]] bool should_process(const E& event, std::uint64_t floor = 0) const noexcept {
+        // Acquire pairs with update_min_version(): what its caller did before raising the minimum
+        // is visible to the handler that runs after.
+        const std::uint64_t min = std::max(floor, min_version_.load(std::memory_order_acquire));
+        return traits::routing_version(event) >= min || traits::is_critical(traits::kind(event));
+    }
+
+    /// Raises the minimum version; a lower one than now changes nothing.
+    void update_min_version(std::uint64_t version) noexcept {
+        std::uint64_t now = min_version_.load(std::memory_order_relaxed);  // CAS re-checks it
+        // Release pairs with should_process().
+        while (now < version &&
+               !min_version_.compare_exchange_weak(now, version, std::memory_order_release,
+                                                   std::memory_order_relaxed)) {
+        }
+    }
+
+    /// Filters, calls the handler, catches what it throws, counts. The event stays the caller's,
+    /// who recycles it whatever the outcome.
+    template <class Event>
+    requires std::same_as<std::remove_const_t<Event>, E> outcome process(Event& event,
+                                                                         const delivery& facts,
+                                                                         std::uint64_t floor)
+    noexcept {
+        const std::uint32_t kind = traits::kind(event);
+        if (!should_process(event, floor)) {
+            cells_.filtered[kind_index(kind)].add(1);
+            return outcome::filtered;
+        }
+        // Copied before the call: a handler may change or reset its duplicate before it throws,
+        // and the record must still say which event it was.
+        const trace_id trace = traits::trace(event);
+        const std::uint64_t version = traits::routing_version(event);
+        const bool timed = (++calls_ & (sample_every - 1)) == 0;
+        const std::uint64_t start = timed ? tick_clock::now() : 0;
+        try {
+            call(event, facts);
+        } catch (...) {
+            cells_.failed[kind_index(kind)].add(1);
+            failure_record record{};
+            record.trace = trace;
+            std::copy(name_.begin(), name_.end(), record.consumer);
+            record.kind = kind;
+            record.routing_version = version;
+            record.sequence = facts.sequence;
+            detail::record_failure(record, sink_);
+            return outcome::failed;
+        }
+        if (timed) {
+            cells_.sample(tick_clock::to_ns(tick_clock::now() - start));
+        }
+        cells_.done[kind_index(kind)].add(1);
+        return outcome::done;
+    }
+
+    /// The same for an owned event: it goes back through its recycler when this returns, after
+    /// return, throw and filter alike.
+    outcome invoke(pooled<E> event, const delivery& facts = {}, std::uint64_t floor = 0) noexcept {
+        return process(*event, facts, floor);
+    }
+
+    /// Counts an event that should_process() refused before it was copied.
+    void count_filtered(std::uint32_t kind) noexcept { cells_.filtered[kind_index(kind)].add(1); }
+
+    [[nodiscard]] consumer_stats stats() const noexcept {
+        consumer_stats out = cells_.snapshot();
+        out.min_version = min_version_.load(std::memory_order_relaxed);  // relaxed: a number
+        return out;
+    }
+    /// The name, cut at 31 characters.
+    [[nodiscard]] std::string_view name() const noexcept { return name_.data(); }
+
+    static constexpr std::uint32_t sample_every = 64;
+
+  private:
+    template <class Event>
+    void call(Event& event, const delivery& facts) {
+        if constexpr (std::invocable<Handler&, Event&, const delivery&>) {
+            handler_(event, facts);
+        } else {
+            handler_(event);
+        }
+    }
+
+    Handler handler_;
+    failure_sink* sink_;                      ///< constant after construction
+    std::array<char, 32> name_{};             ///< constant after construction
+    std::uint32_t calls_ = 0;                 ///< whoever serves the consumer
+    std::atomic<std::uint64_t> min_version_;  ///< any thread raises it
+    consumer_cells cells_;                    ///< written by whoever serves the consumer
+};
+
+}  // namespace ropeway

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The dispatcher: fans events of one type out from publishers to subscriptions.
+//
+// Ownership: owns pools, rings and workers; publishers and subscriptions are handles that keep its
+// engine alive. Thread safety: publisher(), subscribe(), flip(), stats() and drain_failures() from
+// any thread; start() and stop() from one. Allocation: at construction, subscribe and publisher();
+// nothing per event.
+#pragma once
+
+#include <chrono>
+#include <concepts>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include <ropeway/dispatcher/binding.hpp>
+#include <ropeway/dispatcher/publisher.hpp>
+#include <ropeway/dispatcher/subscription.hpp>
+#include <ropeway/pool/market_event.hpp>
+
+namespace ropeway {
+
+template <event_type E>
+class dispatcher {
+  public:
+    /// Throws std::invalid_argument with the field, its value and the legal range.
+    explicit dispatcher(dispatcher_params params = {})
+        : engine_(std::make_shared<detail::engine>(std::move(params), slab_ops::of<E>(),
+                                                   slot_bytes<E>)) {}
+    dispatcher(const dispatcher&) = delete;
+    dispatcher& operator=(const dispatcher&) = delete;
+    /// Stops with a second's deadline when stop() was not called.
+    ~dispatcher() { static_cast<void>(engine_->stop(std::chrono::seconds{1})); }
+
+    /// Joins a consumer. The handler is called with `E&` (or `const E&`), and the delivery's facts
+    /// if it takes them; by one worker at a time; what it throws becomes a failure record.
+    /// Throws std::invalid_argument when the params are out of range, std::length_error when
+    /// max_subscriptions live already.
+    template <class Handler>
+    requires handler_for<std::remove_cvref_t<Handler>, E&> [[nodiscard]] ropeway::subscription
+    subscribe(std::string_view name, overflow policy, subscription_params params,
+              Handler&& handler) {
+        using callable = std::remove_cvref_t<Handler>;
+        const bool in_ring = params.delivery == delivery_mode::in_place;
+        if constexpr (handler_for<callable, const E&>) {
+            auto face = detail::binding<E, callable>::make(name, std::forward<Handler>(handler),
+                                                           &engine_->failures(), params);
+            return {engine_, engine_->add_subscription(name, policy, std::move(params), face)};
+        } else {
+            if (in_ring) {
+                throw std::invalid_argument(
+                    "in_place delivery gives the handler a const event, and the handler of "
+                    "subscription \"" +
+                    std::string{name} +
+                    "\" takes a mutable one. Take const E&, or use delivery duplicate.");
+            }
+            auto face = detail::binding<E, callable>::make(name, std::forward<Handler>(handler),
+                                                           &engine_->failures(), params);
+            return {engine_, engine_->add_subscription(name, policy, std::move(params), face)};
+        }
+    }
+
+    /// A publisher with rings of its own. Throws std::invalid_argument for a capacity that is not
+    /// a power of two, std::length_error when max_publishers were made already.
+    [[nodiscard]] ropeway::publisher<E> publisher(std::string_view name,
+                                                  const publisher_params& params = {}) {
+        return {engine_, engine_->add_publisher(name, params)};
+    }
+
+    /// Starts the workers. Throws parallelism_error, with the remedy, when as many cannot run.
+    void start() { engine_->start(); }
+    /// Refuses new events, serves what is left, ends the workers; by then whatever the deadline
+    /// left undone is in the report. A second call returns the first one's report.
+    stop_report stop(std::chrono::nanoseconds deadline) noexcept { return engine_->stop(deadline); }
+
+    /// Raises the routing version; market data stamped before it is stale from here on.
+    std::uint64_t flip() noexcept { return engine_->flip(); }
+    [[nodiscard]] std::uint64_t routing_version() const noexcept { return engine_->version(); }
+
+    [[nodiscard]] dispatcher_stats stats() const { return engine_->stats(); }
+    /// Takes up to out.size() failure records; one thread at a time. Returns how many.
+    std::size_t drain_failures(std::span<failure_record> out) noexcept {
+        return engine_->drain_failures(out);
+    }
+    /// Changes misuse detection of all slots and duplicates while running.
+    void set_guard(guard_level level) noexcept { engine_->set_guard(level); }
+
+  private:
+    std::shared_ptr<detail::engine> engine_;
+};
+
+}  // namespace ropeway

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The dispatcher without its event type: publishers, subscriptions, resident workers, wake-up, flip
+// and stop. Users meet it as dispatcher<E>. Kept alive by its dispatcher and by every running
+// worker, so a handler that never returns outlives a stop without touching freed memory.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <ropeway/consumer/clock.hpp>
+#include <ropeway/consumer/failure_sink.hpp>
+#include <ropeway/dispatcher/executor.hpp>
+#include <ropeway/dispatcher/params.hpp>
+#include <ropeway/dispatcher/publisher_core.hpp>
+#include <ropeway/dispatcher/report.hpp>
+#include <ropeway/dispatcher/subscription_core.hpp>
+#include <ropeway/pool/recycler.hpp>
+#include <ropeway/pool/slot_pool.hpp>
+
+namespace ropeway::detail {
+
+/// How deep the calling thread is inside handlers; publish never waits there.
+[[nodiscard]] std::uint32_t& handler_depth() noexcept;
+
+class failure_queue;
+
+class engine : public std::enable_shared_from_this<engine> {
+  public:
+    engine(dispatcher_params params, slab_ops ops, std::size_t slot_size);
+    engine(const engine&) = delete;
+    engine& operator=(const engine&) = delete;
+    ~engine();
+
+    // Registration; any thread, serialised by a lock that no event path takes.
+    publisher_core& add_publisher(std::string_view name, const publisher_params& params);
+    subscription_core& add_subscription(std::string_view name, overflow policy,
+                                        subscription_params params, consumer_face face);
+    /// Ends a subscription: discards what it did not take and destroys its consumer. Called from
+    /// its own handler it only marks; the worker finishes.
+    void remove_subscription(subscription_core& sub) noexcept;
+
+    void start();
+    stop_report stop(std::chrono::nanoseconds deadline) noexcept;
+
+    // The event path.
+    void wake() noexcept {
+        // Pairs with the worker's awake.fetch_sub in leave(): either that worker's second look sees
+        // our tail, or we see awake == 0 and enqueue one. Without it an event could lie until the
+        // next publish.
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+        // Relaxed: ordered by the fence; the CAS decides.
+        if (awake_.load(std::memory_order_relaxed) == 0) {
+            wake_slow();
+        }
+    }
+    void hint_critical() noexcept {
+        // Release pairs with the acquire in serve(): a worker that sees the hint sees the tail.
+        critical_hint_.fetch_add(1, std::memory_order_release);
+    }
+    [[nodiscard]] bool critical_waits(std::uint64_t seen) const noexcept {
+        // Relaxed: a hint only; the tail is read with acquire afterwards.
+        return critical_hint_.load(std::memory_order_relaxed) != seen;
+    }
+    [[nodiscard]] bool wanted(std::uint32_t kind) const noexcept {
+        // Relaxed: a subscription that joins meanwhile starts at a later sequence.
+        return (wanted_.load(std::memory_order_relaxed) & kind_set::bit(kind)) != 0;
+    }
+    [[nodiscard]] std::uint64_t version() const noexcept {
+        // Acquire pairs with flip(): what was done before the flip is visible to who sees it.
+        return version_.load(std::memory_order_acquire);
+    }
+    /// Raises the routing version by one (or to `to`, if that is higher); returns the new one.
+    std::uint64_t flip(std::uint64_t to = 0) noexcept;
+
+    [[nodiscard]] std::uint64_t live() const noexcept {
+        // Acquire pairs with add_subscription(): the blocks of a live one are filled.
+        return live_.load(std::memory_order_acquire);
+    }
+    [[nodiscard]] subscription_core& subscription(std::uint32_t number) noexcept {
+        return subscriptions_[number];
+    }
+    [[nodiscard]] slot_pool& duplicates() noexcept { return *duplicates_; }
+    [[nodiscard]] recycler& returns() noexcept { return recycler_; }
+    [[nodiscard]] failure_sink& failures() noexcept;
+    std::size_t drain_failures(std::span<failure_record> out) noexcept;
+    [[nodiscard]] dispatcher_stats stats() const;
+    [[nodiscard]] subscription_stats stats_of(const subscription_core& sub) const;
+    [[nodiscard]] const dispatcher_params& params() const noexcept { return params_; }
+    [[nodiscard]] bool stopping() const noexcept {
+        return stopping_.load(std::memory_order_acquire) != 0;  // pairs with stop()'s store
+    }
+    [[nodiscard]] unsigned worker_count() const noexcept { return workers_; }
+    void set_guard(guard_level level) noexcept;
+
+  private:
+    static void run_worker(void* self) noexcept;
+    void work() noexcept;
+    bool look_once(std::uint32_t& start) noexcept;
+    bool leave() noexcept;
+    [[nodiscard]] bool any_ready(const subscription_core* but) noexcept;
+    [[nodiscard]] bool ready(subscription_core& sub) noexcept;
+    void serve(subscription_core& sub) noexcept;
+    std::uint32_t serve_round(subscription_core& sub, serve_context& context) noexcept;
+    void let_go(subscription_core& sub) noexcept;
+    void ramp(const subscription_core& about_to_serve) noexcept;
+    void wake_slow() noexcept;
+    void submit() noexcept;
+    void join_cursors(subscription_core& sub) noexcept;
+    void close_cursors(subscription_core& sub) noexcept;
+    void finish_removal(subscription_core& sub) noexcept;
+    void refresh_wanted() noexcept;
+    [[nodiscard]] std::uint64_t lag_of(const subscription_core& sub, ring_class c) const noexcept;
+    [[nodiscard]] bool all_taken() const noexcept;
+    void close_publishers() noexcept;
+    void collect(stop_report& report) noexcept;
+
+    // Read by everyone, written at flips, at critical publishes and on the idle edge: a block each.
+    alignas(cache_block) std::atomic<std::uint64_t> version_{0};
+    alignas(cache_block) std::atomic<std::uint64_t> critical_hint_{0};
+    alignas(cache_block) std::atomic<std::uint32_t> awake_{0};  ///< workers that count
+    std::atomic<std::uint32_t> running_{0};  ///< jobs given to the executor and not yet returned
+    std::atomic<std::uint64_t> wakes_{0};
+
+    // Rarely written.
+    alignas(cache_block) std::atomic<std::uint64_t> live_{0};
+    std::atomic<std::uint32_t> wanted_{0};
+    std::atomic<std::uint32_t> publisher_count_{0};
+    std::atomic<std::uint32_t> started_{0};
+    std::atomic<std::uint32_t> stopping_{0};
+
+    // Constant after construction.
+    alignas(cache_block) dispatcher_params params_;
+    unsigned workers_ = 1;
+    std::uint64_t slice_ticks_ = 0;
+    std::uint64_t linger_ticks_ = 0;
+    std::shared_ptr<executor> executor_;
+    std::unique_ptr<subscription_core[]> subscriptions_;
+    std::array<std::unique_ptr<publisher_core>, max_live_publishers> publishers_;
+    std::unique_ptr<slot_pool> duplicates_;
+    recycler recycler_;
+    std::unique_ptr<failure_queue> failures_;
+    std::mutex registry_;        ///< guards registration and removal
+    bool stopped_ = false;       ///< guarded by registry_
+    stop_report last_report_{};  ///< guarded by registry_
+};
+
+}  // namespace ropeway::detail

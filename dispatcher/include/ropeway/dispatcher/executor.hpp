@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Where workers run: the seam between the dispatcher and threads. An arena of oneTBB's (default) or
+// own threads; an executor serves one dispatcher.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace ropeway {
+
+/// The host allows oneTBB fewer threads than the workers need.
+class parallelism_error : public std::runtime_error {
+  public:
+    using std::runtime_error::runtime_error;
+};
+
+/// Runs jobs. Ownership: held by its dispatcher. Thread safety: submit() from any thread; start()
+/// and stop() from the thread that starts and stops the dispatcher.
+class executor {
+  public:
+    using job = std::shared_ptr<void>;       ///< keeps what the job works on alive
+    using entry = void (*)(void*) noexcept;  ///< called with the job's pointer
+
+    executor() = default;
+    executor(const executor&) = delete;
+    executor& operator=(const executor&) = delete;
+    virtual ~executor() = default;
+
+    /// Makes ready to run up to `count` jobs at once. Throws parallelism_error with the remedy when
+    /// that many cannot run.
+    virtual void start(unsigned count, entry run) = 0;
+    /// Runs the entry once, soon, on one of its threads.
+    virtual void submit(const job& what) noexcept = 0;
+    /// Ends its threads, waiting until the deadline for jobs to finish. Returns true when all are
+    /// gone; false when a job still runs (its thread is then left behind, by intent).
+    virtual bool stop(std::chrono::steady_clock::time_point deadline) noexcept = 0;
+    /// What kind it is, for reports: "arena" or "threads".
+    [[nodiscard]] virtual const char* kind() const noexcept = 0;
+};
+
+/// An own tbb::task_arena; owns a tbb::global_control so that as many workers run as were asked
+/// for, whatever the number of processors. Its threads are gone after stop() when nobody else in
+/// the process uses oneTBB.
+[[nodiscard]] std::shared_ptr<executor> make_arena_executor();
+
+struct thread_params {
+    std::string name = "ropeway";  ///< thread name prefix
+    std::vector<int> cpus{};       ///< processor of each thread in turn; empty: not pinned
+};
+
+/// Own named threads, parked on a semaphore while there is nothing to do. Right wherever the host
+/// uses oneTBB itself, and under ThreadSanitizer, which does not see into oneTBB.
+[[nodiscard]] std::shared_ptr<executor> make_thread_executor(thread_params params = {});
+
+}  // namespace ropeway

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a user sets on a dispatcher, a publisher and a subscription, and how waiting ends when the
+// answer is no. Plain structs: every field has a default, its reason and its legal range.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ropeway/pool/event_kind.hpp>
+#include <ropeway/pool/guard.hpp>
+#include <ropeway/pool/memory_source.hpp>
+#include <ropeway/pool/violation.hpp>
+
+namespace ropeway {
+
+class executor;
+
+/// What happens when a subscription falls a whole ring behind. There is no default: the user names
+/// it at subscribe. Critical kinds are never lost under either.
+enum class overflow : std::uint8_t {
+    block,        ///< its publishers wait: the only policy by which one consumer delays another
+    drop_oldest,  ///< the oldest market data is skipped; counted exactly and told in stream
+};
+
+/// How a handler gets the event.
+enum class delivery_mode : std::uint8_t {
+    duplicate,  ///< an owned, mutable copy, recycled after the handler
+    in_place,   ///< `const E&` in the ring's slot, which stays put while the handler runs
+};
+inline constexpr delivery_mode duplicate = delivery_mode::duplicate;
+inline constexpr delivery_mode in_place = delivery_mode::in_place;
+
+/// Interest and delivery of one subscription.
+struct subscription_params {
+    /// Kinds wanted; others are skipped before anything is copied. Not empty.
+    kind_set kinds = all_kinds;
+    /// Duplicate by default: a handler may keep scratch values in its copy.
+    delivery_mode delivery = delivery_mode::duplicate;
+    /// Instruments wanted; empty (default) means all. Events without an instrument (0) always pass.
+    std::vector<std::uint32_t> instruments{};
+    /// Market data with a lower routing version is stale for this consumer from the start.
+    std::uint64_t min_version = 0;
+};
+
+/// The resident workers.
+struct worker_params {
+    /// Thread name prefix (own threads), at most 12 characters are shown by the system.
+    std::string name = "ropeway";
+    /// How many may run at once, 1..256. 0 (default) means one less than the processors this
+    /// process may use, at least 1, so that a publisher keeps a processor of its own.
+    unsigned count = 0;
+    /// How long an idle worker looks for work before it leaves, 0..1 s. 50 us: the border below
+    /// which waking a thread costs more than looking.
+    std::chrono::nanoseconds linger{50'000};
+    /// How long a worker serves one subscription before it turns to the next, 1 us..1 s. 50 us
+    /// bounds what one slow consumer adds to its neighbours' latency.
+    std::chrono::nanoseconds slice{50'000};
+    /// Where workers run; null (default) is an arena of oneTBB's of the dispatcher's own. See
+    /// executor.hpp for own threads.
+    std::shared_ptr<executor> where{};
+};
+
+/// One publisher.
+struct publisher_params {
+    /// Slots of its market ring, a power of two, 16..2^20. 1024 keeps the ring in a core's cache.
+    std::uint32_t market_capacity = 1024;
+    /// Slots of its critical ring, a power of two, 16..2^20.
+    std::uint32_t critical_capacity = 1024;
+    /// Claims that may be out at once beyond those in publish order, 1..65536.
+    std::uint32_t spare_claims = 64;
+    /// How long `publish` waits for a blocking subscription before it gives up.
+    std::chrono::nanoseconds deadline = std::chrono::seconds{10};
+};
+
+/// A dispatcher.
+struct dispatcher_params {
+    std::string name = "events";  ///< names its pools in reports
+    worker_params workers{};
+    /// Subscriptions that may live at once, 1..64. Bounds memory: see memory_report().
+    std::uint32_t max_subscriptions = 32;
+    /// Publishers that may be made, 1..64.
+    std::uint32_t max_publishers = 8;
+    /// Slots for duplicates; 0 (default): 128 for each possible subscription and 256 for each
+    /// worker and publisher, so that a worker never finds the pool empty.
+    std::uint32_t duplicate_slots = 0;
+    /// Misuse detection of slots and duplicates; may be changed while running.
+    guard_level guard = guard_level::guard;
+    violation_policy on_violation = violation_policy::log_and_drop;
+    /// Where slots come from; null (default): mmap.
+    memory_source* memory = nullptr;
+    /// Failure records that may wait for the reader, 64..2^20. A worker that finds the queue full
+    /// waits `failure_wait` for room, then counts the record as dropped.
+    std::uint32_t failure_capacity = 16384;
+    std::chrono::nanoseconds failure_wait = std::chrono::milliseconds{100};
+};
+
+}  // namespace ropeway

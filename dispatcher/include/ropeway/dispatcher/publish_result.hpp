@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How a publish ended. A plain value.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace ropeway {
+
+enum class publish_status : std::uint8_t {
+    sent,           ///< committed; the slot is the publisher's again
+    no_subscriber,  ///< nobody wants this kind: recycled at once (alarmed for critical kinds)
+    full,           ///< a subscription held the ring until the deadline; the claim is still yours
+    would_block,    ///< inside a handler publish never waits; the claim is still yours
+    stopped,        ///< the dispatcher stops or has stopped; the claim is still yours
+    misuse,         ///< empty claim, another publisher's claim or two threads at once; reported
+};
+
+/// The words used in messages.
+[[nodiscard]] constexpr std::string_view to_string(publish_status status) noexcept {
+    switch (status) {
+        case publish_status::sent: return "sent";
+        case publish_status::no_subscriber: return "no subscriber";
+        case publish_status::full: return "full";
+        case publish_status::would_block: return "would block";
+        case publish_status::stopped: return "stopped";
+        case publish_status::misuse: return "misuse";
+    }
+    return "unknown";
+}
+
+/// The outcome of one publish. True when the event was taken (sent, or wanted by nobody).
+struct publish_result {
+    publish_status status = publish_status::misuse;
+    /// Given at publish, dense per publisher from 1; 0 unless sent.
+    std::uint64_t sequence = 0;
+    /// The subscription that held the ring, for `full` and `would_block`; valid while it lives.
+    std::string_view held_by{};
+    /// Events of a packet that were sent (publish_n); 1 or 0 for publish.
+    std::uint32_t count = 0;
+
+    [[nodiscard]] explicit operator bool() const noexcept {
+        return status == publish_status::sent || status == publish_status::no_subscriber;
+    }
+};
+
+}  // namespace ropeway

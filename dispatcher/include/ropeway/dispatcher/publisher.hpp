@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a feed holds: a publisher, and the claims it fills. claim() never waits; publish() is the
+// only call that may. Ownership: both are move-only handles and keep their dispatcher's engine
+// alive. Thread safety: one thread at a time per publisher (checked); handing one to another thread
+// is fine. Nothing is allocated after construction.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include <ropeway/dispatcher/engine.hpp>
+#include <ropeway/dispatcher/publish_result.hpp>
+
+namespace ropeway {
+
+template <event_type E>
+class publisher;
+
+/// A slot to fill. Goes back by itself if it is not published.
+template <event_type E>
+class [[nodiscard]] claimed {
+  public:
+    claimed() noexcept = default;
+    claimed(claimed&& other) noexcept
+        : core_(std::exchange(other.core_, nullptr)),
+          event_(other.event_),
+          slot_(other.slot_),
+          declared_(other.declared_) {}
+    claimed& operator=(claimed&& other) noexcept {
+        if (this != &other) {
+            give_back();
+            core_ = std::exchange(other.core_, nullptr);
+            event_ = other.event_;
+            slot_ = other.slot_;
+            declared_ = other.declared_;
+        }
+        return *this;
+    }
+    claimed(const claimed&) = delete;
+    claimed& operator=(const claimed&) = delete;
+    ~claimed() { give_back(); }
+
+    [[nodiscard]] explicit operator bool() const noexcept { return core_ != nullptr; }
+    [[nodiscard]] E* operator->() const noexcept { return event_; }
+    [[nodiscard]] E& operator*() const noexcept { return *event_; }
+
+  private:
+    friend class publisher<E>;
+    enum class declared_class : std::uint8_t { none, market, critical };
+
+    void give_back() noexcept {
+        if (core_ != nullptr) {
+            std::exchange(core_, nullptr)->abandon(slot_);
+        }
+    }
+
+    detail::publisher_core* core_ = nullptr;
+    E* event_ = nullptr;
+    detail::claimed_slot slot_{};
+    declared_class declared_ = declared_class::none;
+};
+
+/// Publishes events into its two rings (market data and critical kinds).
+template <event_type E>
+class publisher {
+  public:
+    using traits = event_traits<E>;
+
+    publisher() noexcept = default;
+    publisher(std::shared_ptr<detail::engine> owner, detail::publisher_core& core) noexcept
+        : owner_(std::move(owner)), core_(&core) {}
+
+    /// A default event in a slot, its routing version already stamped; empty when every spare
+    /// claim is out. Never waits.
+    [[nodiscard]] claimed<E> claim() noexcept {
+        claimed<E> slot = claim_for_overwrite();
+        if (slot) {
+            traits::reset(*slot);
+            traits::set_routing_version(*slot, owner_->version());
+        }
+        return slot;
+    }
+    /// The same for a kind that is known already: publishing it later as a kind of the other class
+    /// (market data or critical) is reported as a violation; the event still goes where its kind
+    /// belongs.
+    template <class Kind>
+    [[nodiscard]] claimed<E> claim(Kind kind) noexcept {
+        claimed<E> slot = claim();
+        if (slot) {
+            slot->kind = kind;
+            slot.declared_ = critical_kind(*slot) ? claimed<E>::declared_class::critical
+                                                  : claimed<E>::declared_class::market;
+        }
+        return slot;
+    }
+    /// A slot whose content is unspecified: the caller writes every field, version included.
+    [[nodiscard]] claimed<E> claim_for_overwrite() noexcept {
+        claimed<E> slot;
+        if (!core_->enter()) {
+            return slot;
+        }
+        if (core_->claim(slot.slot_)) {
+            slot.core_ = core_;
+            slot.event_ = static_cast<E*>(core_->payload(slot.slot_.index));
+        }
+        core_->leave();
+        return slot;
+    }
+
+    /// Commits the event, waiting at most the publisher's deadline for a blocking subscription. On
+    /// sent and no_subscriber the claim is consumed; otherwise it is still the caller's.
+    [[nodiscard]] publish_result publish(claimed<E>&& event) noexcept {
+        return publish(std::move(event),
+                       core_ == nullptr ? std::chrono::nanoseconds{0} : core_->params_.deadline);
+    }
+    [[nodiscard]] publish_result publish(claimed<E>&& event,
+                                         std::chrono::nanoseconds deadline) noexcept {
+        return publish_n({&event, 1}, deadline);
+    }
+    /// Commits the event or fails at once; never waits.
+    [[nodiscard]] publish_result try_publish(claimed<E>&& event) noexcept {
+        return publish_n({&event, 1}, std::chrono::nanoseconds{0});
+    }
+    /// Commits a packet at once: no worker sees a part of it before the rest, as long as it fits.
+    /// Empty claims are skipped. On failure `count` tells how many were taken from the front; the
+    /// others are still the caller's.
+    [[nodiscard]] publish_result publish_n(std::span<claimed<E>> packet) noexcept {
+        return publish_n(packet,
+                         core_ == nullptr ? std::chrono::nanoseconds{0} : core_->params_.deadline);
+    }
+    [[nodiscard]] publish_result publish_n(std::span<claimed<E>> packet,
+                                           std::chrono::nanoseconds deadline) noexcept;
+
+    [[nodiscard]] std::uint32_t number() const noexcept { return core_->number_; }
+    [[nodiscard]] std::string_view name() const noexcept { return core_->name_; }
+    [[nodiscard]] publisher_stats stats() const { return core_->stats(); }
+    [[nodiscard]] explicit operator bool() const noexcept { return core_ != nullptr; }
+
+  private:
+    [[nodiscard]] static bool critical_kind(const E& event) noexcept {
+        return traits::is_critical(traits::kind(event));
+    }
+    [[nodiscard]] publish_status put_one(claimed<E>& event, std::chrono::nanoseconds deadline,
+                                         publish_result& result) noexcept;
+
+    std::shared_ptr<detail::engine> owner_;
+    detail::publisher_core* core_ = nullptr;
+};
+
+template <event_type E>
+publish_status publisher<E>::put_one(claimed<E>& event, std::chrono::nanoseconds deadline,
+                                     publish_result& result) noexcept {
+    const std::uint32_t kind = traits::kind(*event);
+    const bool critical_event = traits::is_critical(kind);
+    if (event.core_ != core_ || event.declared_ != claimed<E>::declared_class::none) [[unlikely]] {
+        if (!core_->check_claim(
+                event.core_, event.slot_,
+                event.declared_ == claimed<E>::declared_class::none ||
+                    (event.declared_ == claimed<E>::declared_class::critical) == critical_event)) {
+            return publish_status::misuse;
+        }
+    }
+    if (!owner_->wanted(kind)) [[unlikely]] {
+        core_->drop_unwanted(event.slot_, critical_event);
+        event.core_ = nullptr;
+        return publish_status::no_subscriber;
+    }
+    const auto ring = critical_event ? detail::ring_class::critical : detail::ring_class::market;
+    if (!core_->reserve(ring, deadline, result)) [[unlikely]] {
+        return result.status;
+    }
+    core_->place(ring, event.slot_, kind);
+    event.core_ = nullptr;
+    return publish_status::sent;
+}
+
+template <event_type E>
+publish_result publisher<E>::publish_n(std::span<claimed<E>> packet,
+                                       std::chrono::nanoseconds deadline) noexcept {
+    publish_result result;
+    if (core_ == nullptr || !core_->enter()) {
+        return result;
+    }
+    if (core_->closed()) {
+        result.status = publish_status::stopped;
+        core_->count_refused();
+        core_->leave();
+        return result;
+    }
+    result.status = publish_status::no_subscriber;
+    bool any_critical = false;
+    for (claimed<E>& event : packet) {
+        if (!event) {
+            if (packet.size() == 1) {
+                result.status = publish_status::misuse;
+            }
+            continue;
+        }
+        const bool critical_event = critical_kind(*event);
+        const publish_status status = put_one(event, deadline, result);
+        if (status == publish_status::sent) {
+            any_critical |= critical_event;
+            ++result.count;
+            result.status = publish_status::sent;
+        } else if (status != publish_status::no_subscriber) {
+            result.status = status;
+            core_->count_refused();
+            break;
+        }
+    }
+    if (result.count != 0) {
+        result.sequence = core_->commit(any_critical);
+    }
+    core_->leave();
+    return result;
+}
+
+}  // namespace ropeway

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A publisher without its event type: two rings over one slab, claims, commits, and the slow path
+// that makes a place free (refresh, rescue, exchange). Owned by the engine, used through
+// publisher<E> by one thread at a time; `tail`, cursors and counters are read by others.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ropeway/dispatcher/publish_result.hpp>
+#include <ropeway/dispatcher/report.hpp>
+#include <ropeway/dispatcher/ring.hpp>
+#include <ropeway/dispatcher/subscription_core.hpp>
+#include <ropeway/pool/slab.hpp>
+
+namespace ropeway::detail {
+
+class engine;
+
+/// Where a claim is between claim and publish.
+struct claimed_slot {
+    std::uint32_t index = 0;
+    std::uint32_t generation = 0;
+};
+
+struct publisher_core {
+    using clock = std::chrono::steady_clock;
+
+    publisher_core(engine& owner, std::uint32_t number, std::string name,
+                   const publisher_params& params, slab_params slots);
+    publisher_core(const publisher_core&) = delete;
+    publisher_core& operator=(const publisher_core&) = delete;
+    ~publisher_core() = default;
+
+    // --- the publisher's thread -------------------------------------------------------------
+
+    /// Takes a slot for the user; false when every spare is out.
+    [[nodiscard]] bool claim(claimed_slot& out) noexcept;
+    /// A claim that was not published comes back.
+    void abandon(claimed_slot slot) noexcept;
+    /// True when the next place of the ring is free; waits until the deadline otherwise.
+    [[nodiscard]] bool reserve(ring_class c, clock::time_point deadline,
+                               publish_result& why) noexcept {
+        const std::size_t r = index_of(c);
+        if (position_[r] < limit_[r] && !eager_) [[likely]] {
+            return true;
+        }
+        return make_free(c, deadline, why);
+    }
+    /// Puts a claimed slot into the next place of the ring; `commit` makes it visible.
+    void place(ring_class c, claimed_slot slot, std::uint32_t kind) noexcept;
+    /// One release store for all that was placed, then the wake check; returns the last sequence.
+    std::uint64_t commit(bool any_critical) noexcept;
+    /// The rare questions about a claim: another publisher's (false), or a kind of the other class
+    /// than declared (reported; true).
+    [[nodiscard]] bool check_claim(const publisher_core* from, claimed_slot slot,
+                                   bool class_as_declared) noexcept;
+    /// Nobody wants it: the slot comes back at once.
+    void drop_unwanted(claimed_slot slot, bool is_critical) noexcept;
+    void count_refused() noexcept { refused_.add(1); }
+
+    /// One thread at a time: false, after a report, when another thread is inside.
+    [[nodiscard]] bool enter() noexcept;
+    void leave() noexcept {
+        // Release pairs with engine::stop()'s acquire load: what was committed is final then.
+        inside_.store(0, std::memory_order_release);
+    }
+    [[nodiscard]] bool closed() const noexcept {
+        // Relaxed: stop() follows its store by a barrier on every thread (see engine::stop).
+        return closed_.load(std::memory_order_relaxed) != 0;
+    }
+    [[nodiscard]] void* payload(std::uint32_t index) noexcept { return slots_.payload(index); }
+
+    // --- any thread ------------------------------------------------------------------------
+
+    [[nodiscard]] publisher_stats stats() const;
+    /// The next position of a ring as the last commit left it.
+    [[nodiscard]] std::uint64_t committed(ring_class c) const noexcept;
+
+    // --- the engine, when nobody publishes any more --------------------------------------------
+
+    /// Recycles all that every cursor has passed; returns how many slots are still not back.
+    std::uint64_t recycle_all() noexcept;
+
+    // Shared: written by the publisher at each commit, read by workers.
+    alignas(cache_block) std::atomic<std::uint64_t> tail{0};
+
+    // Constant after construction, but for what they lead to.
+    alignas(cache_block) std::array<ring, ring_classes> rings{};
+    slab slots_;
+    engine* owner_;
+    std::uint32_t number_;
+    std::string name_;
+    publisher_params params_;
+    const void* event_type_ = nullptr;
+
+    // Control words, rarely written.
+    alignas(cache_block) std::atomic<std::uint32_t> closed_{0};
+    /// A recent position of each ring, for readers that have only tail's 32 bits.
+    std::array<std::atomic<std::uint64_t>, ring_classes> base_{};
+
+  private:
+    [[nodiscard]] bool make_free(ring_class c, clock::time_point deadline,
+                                 publish_result& why) noexcept;
+    [[nodiscard]] bool refresh(ring_class c) noexcept;
+    void rescue(subscription_core& sub, ring_class c, std::uint64_t target) noexcept;
+    [[nodiscard]] bool exchange(ring_class c) noexcept;
+    void reclaim_limbo() noexcept;
+    void pass(ring_class c, std::uint64_t upto) noexcept;
+    void count_lost(cursor_block& block, const subscription_core& sub,
+                    std::uint32_t index) noexcept;
+    [[nodiscard]] std::uint32_t entry(ring_class c, std::uint64_t position) const noexcept;
+    [[nodiscard]] bool pinned(ring_class c, std::uint64_t position) const noexcept;
+
+    struct limbo_slot {
+        std::uint32_t index;
+        ring_class where;
+        std::uint64_t position;
+    };
+    enum slot_state : std::uint8_t { resident = 0, with_user = 1, back = 2 };
+
+    // Private to the publisher's thread.
+    alignas(cache_block) std::array<std::uint64_t, ring_classes> position_{};
+    std::array<std::uint64_t, ring_classes> limit_{};
+    std::array<std::uint64_t, ring_classes> passed_{};  ///< recycled up to here
+    std::uint64_t claim_next_ = 0;  ///< next resident place of the market ring to hand out
+    std::uint64_t sequence_ = 0;
+    std::uint32_t claims_out_ = 0;
+    std::uint32_t spare_reserve_ = 0;  ///< kept back for exchanges
+    bool eager_ = false;               ///< guard level full: recycle at every publish
+    std::uint32_t blocker_ = 0;        ///< who held the ring at the last refresh
+    std::vector<std::uint32_t> spares_;
+    std::vector<limbo_slot> limbo_;
+    std::vector<std::uint32_t> generation_;
+    std::vector<std::uint8_t> state_;       ///< slot_state
+    std::vector<std::uint8_t> checked_in_;  ///< 1: the guard already holds it as free
+    std::unique_ptr<std::atomic<std::uint32_t>[]> entries_;
+    std::unique_ptr<cursor_block[]> cursors_;
+    std::array<counter_cell, max_event_kinds> published_;
+    counter_cell unwanted_;
+    counter_cell critical_unwanted_;
+    counter_cell refused_;
+    counter_cell recycled_;
+    counter_cell claims_;
+    counter_cell waits_;
+    counter_cell exchanges_;
+    counter_cell claims_out_now_;
+
+    // Written by whoever publishes, read by stop().
+    alignas(cache_block) std::atomic<std::uint32_t> inside_{0};
+};
+
+}  // namespace ropeway::detail

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a dispatcher tells about itself: a snapshot while it runs and the report of its shutdown.
+// Plain values.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <ropeway/consumer/stats.hpp>
+
+namespace ropeway {
+
+/// One subscription. Counters are exact once its consumer is idle.
+struct subscription_stats {
+    std::string name;
+    consumer_stats consumer{};        ///< done, filtered, failed
+    std::uint64_t dropped = 0;        ///< wanted market data lost to overflow
+    kind_counts dropped_by_kind{};    ///< `dropped`, by kind
+    std::uint64_t first_dropped = 0;  ///< sequence of the first one lost; 0 = none
+    std::uint64_t last_dropped = 0;   ///< sequence of the last one lost
+    std::uint64_t starved = 0;        ///< wanted market data lost because no duplicate was free
+    std::uint64_t rescues = 0;        ///< times a publisher moved its cursor on
+    std::uint64_t lag = 0;            ///< committed events of both rings not yet taken
+    std::uint64_t slices = 0;         ///< turns it was given
+};
+
+/// One publisher.
+struct publisher_stats {
+    std::string name;
+    std::uint64_t published = 0;          ///< committed to a ring
+    kind_counts published_by_kind{};      ///< `published`, by kind
+    std::uint64_t unwanted = 0;           ///< nobody wanted the kind
+    std::uint64_t critical_unwanted = 0;  ///< of these, critical: an alarm
+    std::uint64_t refused = 0;            ///< full, would block, stopped
+    std::uint64_t recycled = 0;           ///< slots that came back after every cursor passed
+    std::uint64_t claims = 0;             ///< slots handed out
+    std::uint64_t claims_out = 0;         ///< now with the user
+    std::uint64_t waits = 0;              ///< publishes that had to wait for a subscription
+    std::uint64_t exchanges = 0;          ///< pinned slots replaced by a spare
+    std::uint64_t in_rings = 0;           ///< committed and not yet passed by every cursor
+    std::uint64_t slots = 0;              ///< of both rings and the spares
+};
+
+/// The whole dispatcher.
+struct dispatcher_stats {
+    std::vector<subscription_stats> subscriptions;
+    std::vector<publisher_stats> publishers;
+    std::uint64_t routing_version = 0;
+    std::uint64_t duplicates_out = 0;   ///< copies with workers and in inboxes
+    std::uint64_t duplicate_slots = 0;  ///< all of them
+    std::uint64_t failures_recorded = 0;
+    std::uint64_t failures_dropped = 0;  ///< the queue stayed full for failure_wait
+    std::uint32_t workers_awake = 0;
+    std::uint64_t wakes = 0;  ///< jobs given to the executor
+
+    /// Slots in use (committed and not yet passed, with the user, and duplicates) over all slots.
+    [[nodiscard]] double pool_use() const noexcept;
+};
+
+/// How a stop went.
+struct stop_report {
+    bool drained = false;                    ///< every subscription took everything
+    bool workers_gone = false;               ///< no worker runs any more
+    bool threads_gone = false;               ///< the executor's threads ended too
+    std::uint64_t undelivered = 0;           ///< over all subscriptions
+    std::uint64_t undelivered_critical = 0;  ///< of these, critical
+    std::uint64_t slots_outstanding = 0;     ///< claims and duplicates that did not come back
+    std::vector<std::string> unfinished;     ///< subscriptions with events left, or stuck
+
+    [[nodiscard]] bool clean() const noexcept {
+        return drained && workers_gone && undelivered == 0 && slots_outstanding == 0;
+    }
+};
+
+}  // namespace ropeway

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One subscription as the engine sees it: who serves it, how, and what waits in its inbox. Fixed
+// blocks, reused, never freed before the engine. `owned` is the right to serve: whoever takes it
+// holds everything marked "guarded by owned".
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <ropeway/dispatcher/params.hpp>
+#include <ropeway/dispatcher/ring.hpp>
+#include <ropeway/pool/slot.hpp>
+
+namespace ropeway::detail {
+
+class engine;
+struct publisher_core;
+struct subscription_core;
+
+/// A batch of duplicates of one publisher and ring that wait for their handler.
+struct inbox {
+    std::array<slot_ref, batch_size> refs{};
+    std::array<void*, batch_size> events{};
+    std::array<std::uint64_t, batch_size> sequences{};
+    std::uint32_t head = 0;
+    std::uint32_t count = 0;
+    std::uint32_t lag = 0;
+    std::uint64_t lost_before = 0;  ///< told with the event at head, once
+    publisher_core* from = nullptr;
+    [[nodiscard]] bool empty() const noexcept { return head == count; }
+};
+
+/// What a worker carries through one time slice.
+struct serve_context {
+    engine* owner = nullptr;
+    std::uint64_t slice_ticks = 0;    ///< length of a slice
+    std::uint64_t slice_end = 0;      ///< ticks
+    std::uint64_t critical_seen = 0;  ///< value of the critical hint when critical was last served
+    bool slice_over = false;
+};
+
+/// Serves one batch of one ring; returns how many events were finished.
+using serve_fn = std::uint32_t (*)(subscription_core&, publisher_core&, ring_class, serve_context&);
+
+/// The type-erased consumer behind a subscription.
+struct consumer_face {
+    void* object = nullptr;
+    serve_fn serve = nullptr;
+    void (*discard)(subscription_core&, engine&, inbox&) noexcept = nullptr;
+    consumer_stats (*stats)(const void*) noexcept = nullptr;
+    void (*update_min_version)(void*, std::uint64_t) noexcept = nullptr;
+    bool (*wants)(const subscription_core&, const void* event) noexcept = nullptr;
+    void (*destroy)(void*) noexcept = nullptr;
+};
+
+struct subscription_core {
+    enum owner_state : std::uint32_t { idle = 0, served = 1, dead = 2 };
+
+    // Shared, taken by CAS.
+    alignas(cache_block) std::atomic<std::uint32_t> owned{dead};
+    /// Not 0: the inbox holds leftovers. Written by the holder of owned before it lets go.
+    std::atomic<std::uint32_t> pending{0};
+    /// Set by unsubscribe; whoever holds owned stops serving.
+    std::atomic<std::uint32_t> closing{0};
+
+    // Constant while the subscription lives.
+    alignas(cache_block) consumer_face face{};
+    std::uint32_t number = 0;
+    overflow policy = overflow::block;
+    delivery_mode delivery = delivery_mode::duplicate;
+    kind_set kinds{};
+    std::uint16_t site = 0;
+    std::vector<std::uint32_t> instruments{};  ///< sorted; empty = all
+    std::string name{};
+
+    // Guarded by owned.
+    alignas(cache_block) std::array<inbox, ring_classes> box{};
+    std::uint64_t average_ticks = 0;  ///< of a handler call; 0 = unknown
+    std::uint32_t next_publisher = 0;
+    std::vector<std::uint64_t> told_lost{};  ///< per publisher
+    counter_cell starved;                    ///< wanted events lost because no duplicate was free
+    counter_cell slices;
+    counter_cell last_sequence;  ///< for reports; of the last event finished
+
+    [[nodiscard]] bool lossy(ring_class c) const noexcept {
+        return c == ring_class::market && policy == overflow::drop_oldest;
+    }
+};
+
+}  // namespace ropeway::detail
