@@ -15,7 +15,9 @@
 
 #include <ropeway/consumer/wrapper.hpp>
 #include <ropeway/dispatcher/engine.hpp>
+#include <ropeway/pool/coarse_clock.hpp>
 #include <ropeway/pool/recycler.hpp>
+#include <ropeway/pool/thread_number.hpp>
 
 namespace ropeway::detail {
 
@@ -23,8 +25,11 @@ namespace ropeway::detail {
 struct taken_range {
     std::uint64_t first = 0;
     std::uint64_t last = 0;
+    std::uint64_t lost = 0;  ///< wanted events lost since the last delivery from this publisher
     std::uint32_t lag = 0;
-    std::uint64_t lost = 0;
+    /// Slot of each position, read before the range was claimed: from then on the publisher may
+    /// put a spare into a pinned place.
+    std::array<std::uint32_t, batch_size> slots;
 };
 
 /// Looks at a cursor and chooses a range of at most `limit` positions. Lossy ranges are claimed
@@ -131,7 +136,7 @@ class binding {
             return 0;
         }
         picked found;
-        pick(sub, from, c, range, found);
+        pick(sub, from, range, found);
         const std::uint32_t got = copy_picked(sub, from, c, found);
         inbox& box = sub.box[index_of(c)];
         if (got != found.count) [[unlikely]] {
@@ -151,15 +156,12 @@ class binding {
         return static_cast<std::uint32_t>(range.last - range.first) - got;
     }
 
-    static void pick(subscription_core& sub, publisher_core& from, ring_class c,
-                     const taken_range& range, picked& found) noexcept {
+    static void pick(subscription_core& sub, publisher_core& from, const taken_range& range,
+                     picked& found) noexcept {
         binding& self = *static_cast<binding*>(sub.face.object);
         const std::uint64_t floor = from.owner_->version();
-        const ring& places = from.rings[index_of(c)];
         for (std::uint64_t at = range.first; at != range.last; ++at) {
-            // Relaxed: invariant 2 keeps this place ours until end_range().
-            const std::uint32_t index =
-                places.entries[at & places.mask].load(std::memory_order_relaxed);
+            const std::uint32_t index = range.slots[at - range.first];
             const E& event = *static_cast<const E*>(from.payload(index));
             if (!wants(sub, event)) {
                 continue;
@@ -250,7 +252,6 @@ class binding {
         }
         binding& self = *static_cast<binding*>(sub.face.object);
         engine& owner = *context.owner;
-        const ring& places = from.rings[index_of(c)];
         const std::uint32_t mask = clock_mask(sub, context.slice_ticks);
         const std::uint64_t start = tick_clock::now();
         std::uint32_t calls = 0;
@@ -261,9 +262,7 @@ class binding {
                 owner.critical_waits(context.critical_seen)) {
                 break;
             }
-            // Relaxed: invariant 2 keeps this place ours until end_range().
-            const std::uint32_t index =
-                places.entries[at & places.mask].load(std::memory_order_relaxed);
+            const std::uint32_t index = range.slots[at - range.first];
             const E& event = *static_cast<const E*>(from.payload(index));
             ++at;
             if (!wants(sub, event)) {

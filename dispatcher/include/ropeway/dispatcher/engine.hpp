@@ -110,14 +110,19 @@ class engine : public std::enable_shared_from_this<engine> {
     void serve(subscription_core& sub) noexcept;
     std::uint32_t serve_round(subscription_core& sub, serve_context& context) noexcept;
     void let_go(subscription_core& sub) noexcept;
-    void ramp(const subscription_core& about_to_serve) noexcept;
+    void step_out(const subscription_core& about_to_serve) noexcept;
+    void ramp(const subscription_core& served) noexcept;
     void wake_slow() noexcept;
     void submit() noexcept;
     void join_cursors(subscription_core& sub) noexcept;
     void close_cursors(subscription_core& sub) noexcept;
     void finish_removal(subscription_core& sub) noexcept;
     void refresh_wanted() noexcept;
+    [[nodiscard]] std::span<const std::unique_ptr<publisher_core>> publishers() const noexcept;
+    [[nodiscard]] std::uint32_t vacant_number() const;
     [[nodiscard]] std::uint64_t lag_of(const subscription_core& sub, ring_class c) const noexcept;
+    void serve_class(subscription_core& sub, ring_class c, serve_context& context,
+                     std::uint32_t& done) noexcept;
     [[nodiscard]] bool all_taken() const noexcept;
     void close_publishers() noexcept;
     void collect(stop_report& report) noexcept;
@@ -131,6 +136,7 @@ class engine : public std::enable_shared_from_this<engine> {
 
     // Rarely written.
     alignas(cache_block) std::atomic<std::uint64_t> live_{0};
+    std::atomic<std::uint64_t> taken_numbers_{0};  ///< subscription blocks in use
     std::atomic<std::uint32_t> wanted_{0};
     std::atomic<std::uint32_t> publisher_count_{0};
     std::atomic<std::uint32_t> started_{0};
@@ -138,6 +144,8 @@ class engine : public std::enable_shared_from_this<engine> {
 
     // Constant after construction.
     alignas(cache_block) dispatcher_params params_;
+    slab_ops ops_;
+    std::size_t slot_size_ = 0;
     unsigned workers_ = 1;
     std::uint64_t slice_ticks_ = 0;
     std::uint64_t linger_ticks_ = 0;

@@ -30,11 +30,11 @@ class executor {
     executor& operator=(const executor&) = delete;
     virtual ~executor() = default;
 
-    /// Makes ready to run up to `count` jobs at once. Throws parallelism_error with the remedy when
-    /// that many cannot run.
-    virtual void start(unsigned count, entry run) = 0;
-    /// Runs the entry once, soon, on one of its threads.
-    virtual void submit(const job& what) noexcept = 0;
+    /// Makes ready to run `run(what.get())` up to `count` times at once, and keeps `what` until
+    /// stop(). Throws parallelism_error with the remedy when that many cannot run.
+    virtual void start(unsigned count, entry run, job what) = 0;
+    /// Runs the job once more, soon, on one of its threads.
+    virtual void submit() noexcept = 0;
     /// Ends its threads, waiting until the deadline for jobs to finish. Returns true when all are
     /// gone; false when a job still runs (its thread is then left behind, by intent).
     virtual bool stop(std::chrono::steady_clock::time_point deadline) noexcept = 0;

@@ -45,7 +45,7 @@ struct publisher_core {
     /// A claim that was not published comes back.
     void abandon(claimed_slot slot) noexcept;
     /// True when the next place of the ring is free; waits until the deadline otherwise.
-    [[nodiscard]] bool reserve(ring_class c, clock::time_point deadline,
+    [[nodiscard]] bool reserve(ring_class c, std::chrono::nanoseconds deadline,
                                publish_result& why) noexcept {
         const std::size_t r = index_of(c);
         if (position_[r] < limit_[r] && !eager_) [[likely]] {
@@ -98,23 +98,32 @@ struct publisher_core {
     std::uint32_t number_;
     std::string name_;
     publisher_params params_;
-    const void* event_type_ = nullptr;
+    std::uint16_t site_ = 0;  ///< its name, interned
 
     // Control words, rarely written.
     alignas(cache_block) std::atomic<std::uint32_t> closed_{0};
     /// A recent position of each ring, for readers that have only tail's 32 bits.
     std::array<std::atomic<std::uint64_t>, ring_classes> base_{};
 
+    // Written by whoever publishes, read by stop().
+    alignas(cache_block) std::atomic<std::uint32_t> inside_{0};
+
   private:
-    [[nodiscard]] bool make_free(ring_class c, clock::time_point deadline,
+    [[nodiscard]] bool make_free(ring_class c, std::chrono::nanoseconds deadline,
                                  publish_result& why) noexcept;
+    [[nodiscard]] bool wait_for(ring_class c, std::chrono::nanoseconds deadline) noexcept;
     [[nodiscard]] bool refresh(ring_class c) noexcept;
-    void rescue(subscription_core& sub, ring_class c, std::uint64_t target) noexcept;
+    void rescue(subscription_core& sub, ring_class c) noexcept;
+    void count_lost(cursor_block& block, const subscription_core& sub,
+                    std::uint32_t index) noexcept;
     [[nodiscard]] bool exchange(ring_class c) noexcept;
     void reclaim_limbo() noexcept;
     void pass(ring_class c, std::uint64_t upto) noexcept;
-    void count_lost(cursor_block& block, const subscription_core& sub,
-                    std::uint32_t index) noexcept;
+    void displace(ring_class c, std::uint32_t displaced, std::uint32_t by) noexcept;
+    [[nodiscard]] std::uint64_t resident_at(std::uint32_t index) const noexcept;
+    [[nodiscard]] bool hand_out(std::uint32_t index, claimed_slot& out) noexcept;
+    void check_in(std::uint32_t index) noexcept;
+    void report(violation_kind kind, std::uint32_t index, std::uint32_t generation) const noexcept;
     [[nodiscard]] std::uint32_t entry(ring_class c, std::uint64_t position) const noexcept;
     [[nodiscard]] bool pinned(ring_class c, std::uint64_t position) const noexcept;
 
@@ -151,9 +160,6 @@ struct publisher_core {
     counter_cell waits_;
     counter_cell exchanges_;
     counter_cell claims_out_now_;
-
-    // Written by whoever publishes, read by stop().
-    alignas(cache_block) std::atomic<std::uint32_t> inside_{0};
 };
 
 }  // namespace ropeway::detail

@@ -1,0 +1,400 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Construction, registration and statistics of the engine.
+#include <ropeway/dispatcher/engine.hpp>
+
+#include <sched.h>
+
+#include <algorithm>
+#include <bit>
+#include <stdexcept>
+#include <utility>
+
+#include <ropeway/pool/coarse_clock.hpp>
+#include <ropeway/pool/site.hpp>
+#include <ropeway/pool/thread_number.hpp>
+
+#include "barrier.hpp"
+#include "failure_queue.hpp"
+#include "spin.hpp"
+
+namespace ropeway::detail {
+namespace {
+
+constexpr std::uint64_t bit_of(std::uint32_t number) noexcept { return std::uint64_t{1} << number; }
+
+unsigned processors_allowed() noexcept {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof(set), &set) != 0) {
+        return std::max(1U, std::thread::hardware_concurrency());
+    }
+    return static_cast<unsigned>(std::max(1, CPU_COUNT(&set)));
+}
+
+[[noreturn]] void refuse(std::string_view field, std::uint64_t value, std::string_view legal) {
+    throw std::invalid_argument(std::string{field} + " is " + std::to_string(value) +
+                                ", and must be " + std::string{legal} + ".");
+}
+
+void in_range(std::string_view field, std::uint64_t value, std::uint64_t low, std::uint64_t high) {
+    if (value < low || value > high) {
+        refuse(field, value, "between " + std::to_string(low) + " and " + std::to_string(high));
+    }
+}
+
+void power_of_two(std::string_view field, std::uint64_t value) {
+    if (!std::has_single_bit(value) || value < 16 || value > (1U << 20U)) {
+        const std::uint64_t next = std::clamp<std::uint64_t>(std::bit_ceil(value), 16, 1U << 20U);
+        refuse(field, value,
+               "a power of two between 16 and 1048576; the next one is " + std::to_string(next));
+    }
+}
+
+dispatcher_params checked(dispatcher_params params) {
+    in_range("dispatcher_params::max_subscriptions", params.max_subscriptions, 1,
+             max_live_subscriptions);
+    in_range("dispatcher_params::max_publishers", params.max_publishers, 1, max_live_publishers);
+    in_range("dispatcher_params::failure_capacity", params.failure_capacity, 64, 1U << 20U);
+    in_range("worker_params::count", params.workers.count, 0, 256);
+    in_range("worker_params::slice (ns)", static_cast<std::uint64_t>(params.workers.slice.count()),
+             1000, 1'000'000'000);
+    in_range("worker_params::linger (ns)",
+             static_cast<std::uint64_t>(params.workers.linger.count()), 0, 1'000'000'000);
+    return params;
+}
+
+}  // namespace
+
+std::uint32_t& handler_depth() noexcept {
+    thread_local std::uint32_t depth = 0;
+    return depth;
+}
+
+engine::engine(dispatcher_params params, slab_ops ops, std::size_t slot_size)
+    : params_(checked(std::move(params))), ops_(ops), slot_size_(slot_size) {
+    prepare_barrier();
+    workers_ =
+        params_.workers.count != 0 ? params_.workers.count : std::max(1U, processors_allowed() - 1);
+    slice_ticks_ = tick_clock::from_ns(static_cast<std::uint64_t>(params_.workers.slice.count()));
+    linger_ticks_ = tick_clock::from_ns(static_cast<std::uint64_t>(params_.workers.linger.count()));
+    executor_ = params_.workers.where ? params_.workers.where : make_arena_executor();
+    params_.workers.where.reset();
+    const std::uint32_t slots = params_.duplicate_slots != 0
+                                    ? params_.duplicate_slots
+                                    : 2 * batch_size * params_.max_subscriptions +
+                                          4 * batch_size * (workers_ + params_.max_publishers);
+    slab_params storage;
+    storage.name = params_.name + " duplicates";
+    storage.slots = slots;
+    storage.slot_bytes = slot_size_;
+    storage.guard = params_.guard;
+    storage.memory = params_.memory;
+    storage.policy = params_.on_violation;
+    storage.ops = ops_;
+    duplicates_ = std::make_unique<slot_pool>(std::move(storage));
+    failures_ = std::make_unique<failure_queue>(params_.failure_capacity, params_.failure_wait);
+    subscriptions_ = std::make_unique<subscription_core[]>(params_.max_subscriptions);
+    for (std::uint32_t i = 0; i < params_.max_subscriptions; ++i) {
+        subscriptions_[i].number = i;
+        subscriptions_[i].told_lost.assign(params_.max_publishers, 0);
+    }
+}
+
+engine::~engine() {
+    for (std::uint32_t i = 0; i < params_.max_subscriptions; ++i) {
+        subscription_core& sub = subscriptions_[i];
+        if (sub.face.object != nullptr) {
+            for (inbox& box : sub.box) {
+                sub.face.discard(sub, *this, box);
+            }
+            sub.face.destroy(std::exchange(sub.face.object, nullptr));
+        }
+    }
+}
+
+failure_sink& engine::failures() noexcept { return *failures_; }
+
+std::size_t engine::drain_failures(std::span<failure_record> out) noexcept {
+    return failures_->take(out);
+}
+
+std::span<const std::unique_ptr<publisher_core>> engine::publishers() const noexcept {
+    // Acquire pairs with add_publisher(): the publishers counted are complete.
+    return {publishers_.data(), publisher_count_.load(std::memory_order_acquire)};
+}
+
+publisher_core& engine::add_publisher(std::string_view name, const publisher_params& params) {
+    power_of_two("publisher_params::market_capacity", params.market_capacity);
+    power_of_two("publisher_params::critical_capacity", params.critical_capacity);
+    in_range("publisher_params::spare_claims", params.spare_claims, 1, 65536);
+    const std::lock_guard lock{registry_};
+    const auto number = static_cast<std::uint32_t>(publishers().size());
+    if (number == params_.max_publishers) {
+        throw std::length_error("publisher \"" + std::string{name} + "\": all " +
+                                std::to_string(number) +
+                                " publishers were made. Raise dispatcher_params::max_publishers.");
+    }
+    slab_params storage;
+    storage.name = params_.name + "/" + std::string{name};
+    storage.slots = params.market_capacity + params.critical_capacity + params.spare_claims +
+                    batch_size * params_.max_subscriptions;
+    storage.slot_bytes = slot_size_;
+    storage.guard = duplicates_->storage().level();
+    storage.memory = params_.memory;
+    storage.policy = params_.on_violation;
+    storage.ops = ops_;
+    publishers_[number] = std::make_unique<publisher_core>(*this, number, std::string{name}, params,
+                                                           std::move(storage));
+    publisher_core& made = *publishers_[number];
+    for (std::uint64_t left = live(); left != 0; left &= left - 1) {
+        const auto sub = static_cast<std::uint32_t>(std::countr_zero(left));
+        for (std::size_t r = 0; r < ring_classes; ++r) {
+            cursor_block& block = made.rings[r].cursors[sub];
+            // Relaxed: the release of publisher_count_ below publishes them.
+            block.lossy.store(subscriptions_[sub].lossy(static_cast<ring_class>(r)) ? 1 : 0,
+                              std::memory_order_relaxed);
+            block.cursor.store(cursor_word::at(0), std::memory_order_relaxed);
+        }
+    }
+    // Relaxed: a stopped engine stays stopped; release pairs with publishers().
+    made.closed_.store(stopped_ ? 1 : 0, std::memory_order_relaxed);
+    publisher_count_.store(number + 1, std::memory_order_release);
+    return made;
+}
+
+std::uint32_t engine::vacant_number() const {
+    // Acquire pairs with finish_removal(): the block's former life is over.
+    const std::uint64_t taken = taken_numbers_.load(std::memory_order_acquire);
+    for (std::uint32_t i = 0; i < params_.max_subscriptions; ++i) {
+        if ((taken & bit_of(i)) == 0) {
+            return i;
+        }
+    }
+    throw std::length_error("all " + std::to_string(params_.max_subscriptions) +
+                            " subscriptions live already. Raise "
+                            "dispatcher_params::max_subscriptions (at most 64).");
+}
+
+subscription_core& engine::add_subscription(std::string_view name, overflow policy,
+                                            subscription_params params, consumer_face face) {
+    std::unique_ptr<void, void (*)(void*)> holder{face.object, face.destroy};
+    if (params.kinds.empty()) {
+        throw std::invalid_argument("subscription \"" + std::string{name} +
+                                    "\": kinds is empty, so it would never get an event. Name the "
+                                    "kinds it wants, or all_kinds.");
+    }
+    const std::lock_guard lock{registry_};
+    subscription_core& sub = subscriptions_[vacant_number()];
+    sub.face = face;
+    static_cast<void>(holder.release());
+    sub.policy = policy;
+    sub.delivery = params.delivery;
+    sub.kinds = params.kinds;
+    sub.instruments = std::move(params.instruments);
+    std::sort(sub.instruments.begin(), sub.instruments.end());
+    sub.name = std::string{name};
+    sub.site = intern_site(name, 0);
+    sub.average_ticks = 0;
+    sub.next_publisher = 0;
+    sub.told_lost.assign(params_.max_publishers, 0);
+    sub.starved.set(0);
+    sub.slices.set(0);
+    sub.closing.store(0, std::memory_order_relaxed);  // relaxed: nobody serves it yet
+    sub.pending.store(0, std::memory_order_relaxed);  // relaxed: as above
+    taken_numbers_.fetch_or(bit_of(sub.number), std::memory_order_relaxed);  // under the lock
+    join_cursors(sub);
+    sub.owned.store(subscription_core::idle,
+                    std::memory_order_release);  // pairs with serve()'s CAS
+    refresh_wanted();
+    return sub;
+}
+
+void engine::join_cursors(subscription_core& sub) noexcept {
+    for (const auto& from : publishers()) {
+        for (std::size_t r = 0; r < ring_classes; ++r) {
+            cursor_block& block = from->rings[r].cursors[sub.number];
+            // Relaxed: the release store of the cursor publishes them.
+            block.pin.store(0, std::memory_order_relaxed);
+            block.lost.store(0, std::memory_order_relaxed);
+            block.first_lost.store(0, std::memory_order_relaxed);
+            block.last_lost.store(0, std::memory_order_relaxed);
+            block.rescues.store(0, std::memory_order_relaxed);
+            for (auto& of_kind : block.lost_by_kind) {
+                of_kind.store(0, std::memory_order_relaxed);
+            }
+            block.lossy.store(sub.lossy(static_cast<ring_class>(r)) ? 1 : 0,
+                              std::memory_order_relaxed);
+            block.cursor.store(cursor_word::join, std::memory_order_release);  // pairs: refresh()
+        }
+    }
+    // seq_cst and the fence pair with refresh()'s: either it sees us, or we see its last tail.
+    live_.fetch_or(bit_of(sub.number), std::memory_order_seq_cst);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    for (const auto& from : publishers()) {
+        for (std::size_t r = 0; r < ring_classes; ++r) {
+            std::uint64_t word = cursor_word::join;
+            const std::uint64_t start = from->committed(static_cast<ring_class>(r));
+            // acq_rel: the first to replace JOIN, we or a refresh, sets the stated start.
+            from->rings[r].cursors[sub.number].cursor.compare_exchange_strong(
+                word, cursor_word::at(start), std::memory_order_acq_rel, std::memory_order_acquire);
+        }
+    }
+}
+
+void engine::refresh_wanted() noexcept {
+    std::uint32_t kinds = 0;
+    for (std::uint64_t left = live(); left != 0; left &= left - 1) {
+        kinds |= subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))].kinds.bits();
+    }
+    wanted_.store(kinds, std::memory_order_relaxed);  // relaxed: see wanted()
+}
+
+void engine::remove_subscription(subscription_core& sub) noexcept {
+    // Release pairs with let_go(): the worker that serves it now ends it.
+    sub.closing.store(1, std::memory_order_release);
+    if (handler_depth() == 0) {
+        backoff wait;
+        std::uint32_t was = subscription_core::idle;
+        // Acquire: served to its end by whoever had it; taken by nobody after us.
+        while (!sub.owned.compare_exchange_weak(was, subscription_core::dead,
+                                                std::memory_order_acquire,
+                                                std::memory_order_acquire) &&
+               was != subscription_core::dead) {
+            was = subscription_core::idle;
+            wait.pause();
+        }
+        if (was == subscription_core::idle) {
+            finish_removal(sub);
+        } else {  // its worker does; acquire pairs with finish_removal()
+            while ((taken_numbers_.load(std::memory_order_acquire) & bit_of(sub.number)) != 0) {
+                wait.pause();
+            }
+        }
+        const std::lock_guard lock{registry_};
+        refresh_wanted();
+    } else {
+        wake();
+    }
+}
+
+void engine::close_cursors(subscription_core& sub) noexcept {
+    for (const auto& from : publishers()) {
+        for (ring& places : from->rings) {
+            cursor_block& block = places.cursors[sub.number];
+            // acq_rel: from here the publisher neither waits for nor rescues this cursor.
+            std::uint64_t word =
+                block.cursor.fetch_or(cursor_word::closed_bit, std::memory_order_acq_rel);
+            backoff wait;
+            while ((word & cursor_word::rescue_bit) != 0) {
+                wait.pause();
+                word = block.cursor.load(std::memory_order_acquire);  // pairs with rescue()'s end
+            }
+        }
+    }
+}
+
+void engine::finish_removal(subscription_core& sub) noexcept {
+    close_cursors(sub);
+    live_.fetch_and(~bit_of(sub.number), std::memory_order_seq_cst);  // pairs with refresh()
+    for (inbox& box : sub.box) {
+        sub.face.discard(sub, *this, box);
+    }
+    sub.face.destroy(std::exchange(sub.face.object, nullptr));
+    taken_numbers_.fetch_and(~bit_of(sub.number), std::memory_order_release);  // vacant_number()
+}
+
+std::uint64_t engine::flip(std::uint64_t to) noexcept {
+    std::uint64_t now = version_.load(std::memory_order_relaxed);  // the CAS re-checks it
+    std::uint64_t next = 0;
+    do {
+        next = std::max(now + 1, to);
+        // seq_cst: ordered with the workers' taking of subscriptions; see protocol P8.
+    } while (!version_.compare_exchange_weak(now, next, std::memory_order_seq_cst,
+                                             std::memory_order_relaxed));
+    return next;
+}
+
+void engine::set_guard(guard_level level) noexcept {
+    duplicates_->set_level(level);
+    for (const auto& from : publishers()) {
+        from->slots_.set_level(level);
+    }
+}
+
+std::uint64_t engine::lag_of(const subscription_core& sub, ring_class c) const noexcept {
+    std::uint64_t lag = 0;
+    for (const auto& from : publishers()) {
+        // Acquire on both: a cursor never seems ahead of the tail it was read before.
+        const std::uint64_t word =
+            from->rings[index_of(c)].cursors[sub.number].cursor.load(std::memory_order_acquire);
+        if ((word & cursor_word::closed_bit) == 0 && word != cursor_word::join) {
+            const std::uint64_t at = cursor_word::position(word);
+            lag += tail_word::extend(
+                       at, tail_word::count(from->tail.load(std::memory_order_acquire), c)) -
+                   at;
+        }
+    }
+    return lag;
+}
+
+subscription_stats engine::stats_of(const subscription_core& sub) const {
+    subscription_stats out;
+    out.name = sub.name;
+    out.consumer = sub.face.stats(sub.face.object);
+    for (const auto& from : publishers()) {
+        const cursor_block& block = from->rings[0].cursors[sub.number];
+        // Relaxed throughout: numbers for a reader, exact once the publisher is idle.
+        out.dropped += block.lost.load(std::memory_order_relaxed);
+        out.rescues += block.rescues.load(std::memory_order_relaxed);
+        out.first_dropped = out.first_dropped != 0
+                                ? out.first_dropped
+                                : block.first_lost.load(std::memory_order_relaxed);
+        out.last_dropped =
+            std::max(out.last_dropped, block.last_lost.load(std::memory_order_relaxed));
+        for (std::size_t k = 0; k < max_event_kinds; ++k) {
+            out.dropped_by_kind[k] += block.lost_by_kind[k].load(std::memory_order_relaxed);
+        }
+    }
+    out.starved = sub.starved.get();
+    out.slices = sub.slices.get();
+    out.lag = lag_of(sub, ring_class::market) + lag_of(sub, ring_class::critical);
+    return out;
+}
+
+dispatcher_stats engine::stats() const {
+    dispatcher_stats out;
+    const std::uint64_t now_live = live();
+    for (std::uint32_t i = 0; i < params_.max_subscriptions; ++i) {
+        if ((now_live & bit_of(i)) != 0) {
+            out.subscriptions.push_back(stats_of(subscriptions_[i]));
+        }
+    }
+    for (const auto& from : publishers()) {
+        out.publishers.push_back(from->stats());
+    }
+    out.routing_version = version();
+    out.duplicates_out = duplicates_->outstanding();
+    out.duplicate_slots = duplicates_->capacity();
+    out.failures_recorded = failures_->recorded();
+    out.failures_dropped = failures_->dropped();
+    out.workers_awake = awake_.load(std::memory_order_relaxed);  // relaxed: a number
+    out.wakes = wakes_.load(std::memory_order_relaxed);          // relaxed: a number
+    return out;
+}
+
+}  // namespace ropeway::detail
+
+namespace ropeway {
+
+double dispatcher_stats::pool_use() const noexcept {
+    std::uint64_t used = duplicates_out;
+    std::uint64_t all = duplicate_slots;
+    for (const publisher_stats& from : publishers) {
+        used += from.in_rings + from.claims_out;
+        all += from.slots;
+    }
+    return all == 0 ? 0.0 : static_cast<double>(used) / static_cast<double>(all);
+}
+
+}  // namespace ropeway

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Claims and commits: what a publisher does for each event.
+#include <ropeway/dispatcher/publisher_core.hpp>
+
+#include <utility>
+
+#include <ropeway/dispatcher/engine.hpp>
+#include <ropeway/pool/coarse_clock.hpp>
+#include <ropeway/pool/site.hpp>
+#include <ropeway/pool/thread_number.hpp>
+
+namespace ropeway::detail {
+namespace {
+
+constexpr std::uint64_t nowhere = ~std::uint64_t{0};
+
+}  // namespace
+
+publisher_core::publisher_core(engine& owner, std::uint32_t number, std::string name,
+                               const publisher_params& params, slab_params slots)
+    : slots_(std::move(slots)),
+      owner_(&owner),
+      number_(number),
+      name_(std::move(name)),
+      params_(params),
+      site_(intern_site(name_)) {
+    const std::uint32_t subscriptions = owner.params().max_subscriptions;
+    const std::array<std::uint32_t, ring_classes> capacity{params.market_capacity,
+                                                           params.critical_capacity};
+    const std::uint32_t total = slots_.slots();
+    entries_ = std::make_unique<std::atomic<std::uint32_t>[]>(capacity[0] + capacity[1]);
+    cursors_ = std::make_unique<cursor_block[]>(std::size_t{ring_classes} * subscriptions);
+    generation_.resize(total);
+    state_.assign(total, resident);
+    checked_in_.assign(total, 1);
+    spares_.reserve(total);
+    limbo_.reserve(total);
+    std::uint32_t next = 0;
+    for (std::size_t r = 0; r < ring_classes; ++r) {
+        rings[r].capacity = capacity[r];
+        rings[r].mask = capacity[r] - 1;
+        rings[r].entries = entries_.get() + (r == 0 ? 0 : capacity[0]);
+        rings[r].cursors = cursors_.get() + r * subscriptions;
+        limit_[r] = capacity[r];
+        for (std::uint32_t i = 0; i < capacity[r]; ++i) {
+            rings[r].entries[i].store(next++,
+                                      std::memory_order_relaxed);  // relaxed: not shared yet
+        }
+    }
+    while (next < total) {
+        spares_.push_back(next++);
+    }
+    for (std::uint32_t i = 0; i < total; ++i) {
+        generation_[i] = slots_.initial(i).generation;
+    }
+    spare_reserve_ = static_cast<std::uint32_t>(spares_.size()) - params.spare_claims;
+}
+
+bool publisher_core::enter() noexcept {
+    const std::uint32_t me = std::uint32_t{thread_number()} + 1;
+    eager_ = slots_.level() >= guard_level::full;
+    if (eager_) {
+        std::uint32_t nobody = 0;
+        // Acquire pairs with leave(): a publisher handed over brings its private state along.
+        if (inside_.compare_exchange_strong(nobody, me, std::memory_order_acquire,
+                                            std::memory_order_relaxed)) {
+            return true;
+        }
+    } else if (inside_.load(std::memory_order_acquire) == 0) {  // acquire: as above
+        // Relaxed: only a thread that breaks the rule races here; `full` tells it exactly.
+        inside_.store(me, std::memory_order_relaxed);
+        return true;
+    }
+    report(violation_kind::concurrent_publisher, 0, 0);
+    return false;
+}
+
+std::uint32_t publisher_core::entry(ring_class c, std::uint64_t position) const noexcept {
+    const ring& places = rings[index_of(c)];
+    // Relaxed: written by this thread alone.
+    return places.entries[position & places.mask].load(std::memory_order_relaxed);
+}
+
+std::uint64_t publisher_core::resident_at(std::uint32_t index) const noexcept {
+    for (std::uint64_t at = position_[0]; at < claim_next_; ++at) {
+        if (entry(ring_class::market, at) == index) {
+            return at;
+        }
+    }
+    return nowhere;
+}
+
+bool publisher_core::hand_out(std::uint32_t index, claimed_slot& out) noexcept {
+    const slot_ref held{index, generation_[index]};
+    bool free = false;
+    if (checked_in_[index] != 0) {
+        free = slots_.check_out(held, 0);
+        checked_in_[index] = free ? 0 : 1;
+    } else {
+        free = slots_.renew(held, 0);
+        ++generation_[index];
+    }
+    out = {index, generation_[index]};
+    return free;
+}
+
+bool publisher_core::claim(claimed_slot& out) noexcept {
+    if (claims_out_ == 0 || claim_next_ < position_[0]) {
+        claim_next_ = position_[0];
+    }
+    bool found = false;
+    while (!found && claim_next_ < limit_[0]) {
+        const std::uint32_t index = entry(ring_class::market, claim_next_);
+        ++claim_next_;
+        found = state_[index] == resident && hand_out(index, out);
+    }
+    // Slots in limbo come out of the exchanges' reserve, not out of the user's claims.
+    while (!found && !spares_.empty() && spares_.size() + limbo_.size() > spare_reserve_) {
+        const std::uint32_t index = spares_.back();
+        spares_.pop_back();
+        found = hand_out(index, out);  // one that the guard refuses is never handed out again
+    }
+    if (!found) {
+        return false;
+    }
+    state_[out.index] = with_user;
+    ++claims_out_;
+    claims_.add(1);
+    claims_out_now_.set(claims_out_);
+    return true;
+}
+
+void publisher_core::check_in(std::uint32_t index) noexcept {
+    if (checked_in_[index] == 0 && slots_.check_in({index, generation_[index]})) {
+        ++generation_[index];
+        checked_in_[index] = 1;
+    }
+}
+
+void publisher_core::abandon(claimed_slot slot) noexcept {
+    if (!enter()) {
+        return;  // reported; the slot stays out, and the report of stop() counts it
+    }
+    if (resident_at(slot.index) == nowhere) {
+        spares_.push_back(slot.index);
+    }
+    state_[slot.index] = resident;
+    if (eager_) {
+        check_in(slot.index);
+    }
+    claims_out_now_.set(--claims_out_);
+    leave();
+}
+
+void publisher_core::drop_unwanted(claimed_slot slot, bool is_critical) noexcept {
+    unwanted_.add(1);
+    if (is_critical) {
+        critical_unwanted_.add(1);
+    }
+    if (resident_at(slot.index) == nowhere) {
+        spares_.push_back(slot.index);
+    }
+    state_[slot.index] = resident;
+    if (eager_) {
+        check_in(slot.index);
+    }
+    claims_out_now_.set(--claims_out_);
+}
+
+void publisher_core::displace(ring_class c, std::uint32_t displaced, std::uint32_t by) noexcept {
+    const std::uint64_t home = resident_at(by);
+    ring& market = rings[0];
+    if (home != nowhere) {
+        // The claim's place of the market ring takes the displaced slot instead. Relaxed: the
+        // place is not committed, so no worker reads it before the next tail store.
+        market.entries[home & market.mask].store(displaced, std::memory_order_relaxed);
+    } else if (state_[displaced] == resident) {
+        spares_.push_back(displaced);
+    }
+    const std::size_t r = index_of(c);
+    rings[r].entries[position_[r] & rings[r].mask].store(by,
+                                                         std::memory_order_relaxed);  // as above
+}
+
+void publisher_core::place(ring_class c, claimed_slot slot, std::uint32_t kind) noexcept {
+    const std::size_t r = index_of(c);
+    const std::uint32_t there = entry(c, position_[r]);
+    if (there != slot.index) [[unlikely]] {
+        displace(c, there, slot.index);
+    }
+    state_[slot.index] = resident;
+    claims_out_now_.set(--claims_out_);
+    // Relaxed: published by commit()'s release store, like the payload.
+    slots_.header(slot.index).meta.store(++sequence_, std::memory_order_relaxed);
+    if (eager_) {
+        slots_.seal({slot.index, slot.generation});
+    }
+    published_[kind_index(kind)].add(1);
+    ++position_[r];
+}
+
+std::uint64_t publisher_core::commit(bool any_critical) noexcept {
+    // Release pairs with the workers' acquire load: slots and entries up to here are visible.
+    tail.store(tail_word::of(position_[0], position_[1]), std::memory_order_release);
+    if (any_critical) {
+        owner_->hint_critical();
+    }
+    owner_->wake();
+    return sequence_;
+}
+
+std::uint64_t publisher_core::committed(ring_class c) const noexcept {
+    const std::size_t r = index_of(c);
+    // Relaxed: any position of the last 2^31 serves; acquire pairs with commit().
+    const std::uint64_t near = base_[r].load(std::memory_order_relaxed);
+    return tail_word::extend(near, tail_word::count(tail.load(std::memory_order_acquire), c));
+}
+
+bool publisher_core::check_claim(const publisher_core* from, claimed_slot slot,
+                                 bool class_as_declared) noexcept {
+    if (from != this) {
+        report(violation_kind::foreign_pool, slot.index, slot.generation);
+        return false;
+    }
+    if (!class_as_declared) {
+        report(violation_kind::wrong_class, slot.index, slot.generation);
+    }
+    return true;
+}
+
+publisher_stats publisher_core::stats() const {
+    publisher_stats out;
+    out.name = name_;
+    for (std::size_t k = 0; k < max_event_kinds; ++k) {
+        out.published += out.published_by_kind[k] = published_[k].get();
+    }
+    out.unwanted = unwanted_.get();
+    out.critical_unwanted = critical_unwanted_.get();
+    out.refused = refused_.get();
+    out.recycled = recycled_.get();
+    out.claims = claims_.get();
+    out.claims_out = claims_out_now_.get();
+    out.waits = waits_.get();
+    out.exchanges = exchanges_.get();
+    out.in_rings = out.published > out.recycled ? out.published - out.recycled : 0;
+    out.slots = slots_.slots();
+    return out;
+}
+
+}  // namespace ropeway::detail

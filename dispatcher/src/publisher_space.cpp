@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Making room: the publisher's slow path. Refresh looks at every cursor and pin; a lossy cursor
+// that is about to be lapped is rescued; a pinned slot is exchanged for a spare; a blocking cursor
+// is waited for. Recycling happens here and only here: positions that everybody has passed leave
+// the publisher's ledger exactly once.
+#include <algorithm>
+#include <bit>
+#include <thread>
+
+#include <ropeway/dispatcher/engine.hpp>
+#include <ropeway/dispatcher/publisher_core.hpp>
+#include <ropeway/pool/coarse_clock.hpp>
+#include <ropeway/pool/site.hpp>
+#include <ropeway/pool/thread_number.hpp>
+
+#include "spin.hpp"
+
+namespace ropeway::detail {
+
+bool publisher_core::make_free(ring_class c, std::chrono::nanoseconds deadline,
+                               publish_result& why) noexcept {
+    const std::size_t r = index_of(c);
+    const bool had_room = position_[r] < limit_[r];
+    if (refresh(c) || had_room) {
+        return true;
+    }
+    why.held_by = site_text(owner_->subscription(blocker_).site);
+    if (handler_depth() != 0) {
+        why.status = publish_status::would_block;
+        return false;
+    }
+    why.status = publish_status::full;
+    if (deadline.count() <= 0) {
+        return false;
+    }
+    waits_.add(1);
+    if (wait_for(c, deadline)) {
+        return true;
+    }
+    why.held_by = site_text(owner_->subscription(blocker_).site);
+    why.status = closed() ? publish_status::stopped : publish_status::full;
+    return false;
+}
+
+bool publisher_core::wait_for(ring_class c, std::chrono::nanoseconds deadline) noexcept {
+    const std::size_t r = index_of(c);
+    const auto until = clock::now() + deadline;
+    backoff wait;
+    while (!closed()) {
+        const cursor_block& block = rings[r].cursors[blocker_];
+        // Acquire pairs with the worker's release: its reads of the slots are over.
+        const std::uint64_t word = block.cursor.load(std::memory_order_acquire);
+        const bool passed = (word & cursor_word::closed_bit) != 0 ||
+                            cursor_word::position(word) + rings[r].capacity > position_[r];
+        // A pin may be what holds the place, so look again from time to time all the same.
+        if ((passed || wait.slow()) && refresh(c)) {
+            return true;
+        }
+        if (wait.slow() && clock::now() >= until) {
+            return false;
+        }
+        wait.pause();
+    }
+    return false;
+}
+
+bool publisher_core::refresh(ring_class c) noexcept {
+    const std::size_t r = index_of(c);
+    const ring& places = rings[r];
+    const std::uint64_t at = position_[r];
+    const std::uint64_t lap = at >= places.capacity ? at - places.capacity : 0;
+    // Pairs with add_subscription()'s fence: either we see its live bit, or it sees our last tail
+    // and starts at or after it, so no place it needs is overwritten.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    std::uint64_t low = at;
+    std::uint64_t pin_low = at;
+    for (std::uint64_t left = owner_->live(); left != 0; left &= left - 1) {
+        const auto number = static_cast<std::uint32_t>(std::countr_zero(left));
+        cursor_block& block = places.cursors[number];
+        // Acquire: a cursor seen moved also shows the pin set before it, and ends the reads it
+        // covers.
+        std::uint64_t word = block.cursor.load(std::memory_order_acquire);
+        if (word == cursor_word::join) {
+            // Whoever wins sets the stated start; acq_rel as for every hand-over of a cursor.
+            if (block.cursor.compare_exchange_strong(word, cursor_word::at(at),
+                                                     std::memory_order_acq_rel,
+                                                     std::memory_order_acquire)) {
+                word = cursor_word::at(at);
+            }
+        }
+        if ((word & cursor_word::closed_bit) == 0 &&
+            cursor_word::position(word) + places.capacity <= at &&
+            block.lossy.load(std::memory_order_relaxed) != 0) {  // relaxed: ordered by the cursor
+            rescue(owner_->subscription(number), c);
+            word = block.cursor.load(std::memory_order_acquire);  // as above
+        }
+        if ((word & cursor_word::closed_bit) == 0 && cursor_word::position(word) < low) {
+            low = cursor_word::position(word);
+            blocker_ = number;
+        }
+        const std::uint64_t pin =
+            block.pin.load(std::memory_order_acquire);  // pairs with end_range
+        if (pin != 0 && pin_word::first(pin) + pin_word::length(pin) > lap) {
+            pin_low = std::min(pin_low, std::max(pin_word::first(pin), lap));
+        }
+    }
+    base_[r].store(at, std::memory_order_relaxed);  // relaxed: see committed()
+    if (!limbo_.empty()) {
+        reclaim_limbo();
+    }
+    if (low + places.capacity > at && pin_low + places.capacity <= at) {
+        pass(c, lap);
+        return exchange(c);
+    }
+    const std::uint64_t free_below = std::min(low, pin_low);
+    limit_[r] = free_below + places.capacity;
+    pass(c, free_below);
+    return at < limit_[r];
+}
+
+void publisher_core::rescue(subscription_core& sub, ring_class c) noexcept {
+    const std::size_t r = index_of(c);
+    const ring& places = rings[r];
+    cursor_block& block = places.cursors[sub.number];
+    const std::uint64_t at = position_[r];
+    std::uint64_t word = block.cursor.load(std::memory_order_acquire);  // as in refresh()
+    do {
+        if ((word & cursor_word::closed_bit) != 0 ||
+            cursor_word::position(word) + places.capacity > at) {
+            return;
+        }
+        // acq_rel: from here the worker skips this cursor and we own the positions before it.
+    } while (!block.cursor.compare_exchange_weak(word, word | cursor_word::rescue_bit,
+                                                 std::memory_order_acq_rel,
+                                                 std::memory_order_acquire));
+    const std::uint64_t from = cursor_word::position(word);
+    const std::uint64_t step = std::max<std::uint64_t>(1, places.capacity / 8);
+    const std::uint64_t to = std::min(at, std::max(from + step, at - places.capacity + 1));
+    for (std::uint64_t p = from; p != to; ++p) {
+        count_lost(block, sub, entry(c, p));
+    }
+    // Relaxed: one writer, and the release below orders it for the worker.
+    block.rescues.store(block.rescues.load(std::memory_order_relaxed) + 1,
+                        std::memory_order_relaxed);
+    std::uint64_t mine = word | cursor_word::rescue_bit;
+    // Release pairs with take_range(): whoever reads the new place sees the counts of the loss.
+    if (!block.cursor.compare_exchange_strong(mine, cursor_word::at(to), std::memory_order_release,
+                                              std::memory_order_relaxed)) {
+        // Closed meanwhile: leave it closed, without our bit, so that its closer can go on.
+        block.cursor.fetch_and(~cursor_word::rescue_bit, std::memory_order_release);
+    }
+}
+
+void publisher_core::count_lost(cursor_block& block, const subscription_core& sub,
+                                std::uint32_t index) noexcept {
+    const void* const event = slots_.payload(index);
+    if (!sub.face.wants(sub, event)) {
+        return;
+    }
+    // Relaxed throughout: this publisher is the only writer; rescue()'s release publishes them.
+    const std::uint64_t sequence = slots_.header(index).meta.load(std::memory_order_relaxed);
+    const std::uint64_t lost = block.lost.load(std::memory_order_relaxed);
+    if (lost == 0) {
+        block.first_lost.store(sequence, std::memory_order_relaxed);
+    }
+    block.last_lost.store(sequence, std::memory_order_relaxed);
+    block.lost.store(lost + 1, std::memory_order_relaxed);
+    std::atomic<std::uint64_t>& of_kind =
+        block.lost_by_kind[kind_index(slots_.ops().kind_of(event))];
+    of_kind.store(of_kind.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+bool publisher_core::pinned(ring_class c, std::uint64_t position) const noexcept {
+    const ring& places = rings[index_of(c)];
+    for (std::uint64_t left = owner_->live(); left != 0; left &= left - 1) {
+        const auto number = static_cast<std::uint32_t>(std::countr_zero(left));
+        // Acquire pairs with end_range(): the copy is over when the pin is gone.
+        const std::uint64_t pin = places.cursors[number].pin.load(std::memory_order_acquire);
+        if (pin != 0 && position >= pin_word::first(pin) &&
+            position < pin_word::first(pin) + pin_word::length(pin)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool publisher_core::exchange(ring_class c) noexcept {
+    const std::size_t r = index_of(c);
+    ring& places = rings[r];
+    const std::uint64_t at = position_[r];
+    const std::uint64_t lap = at - places.capacity;
+    if (spares_.empty()) {
+        return false;  // more pins than live subscriptions allow; wait for one to end
+    }
+    const std::uint32_t spare = spares_.back();
+    spares_.pop_back();
+    // Capacity was reserved for every slot, so this never allocates.
+    limbo_.push_back({entry(c, lap), c, lap});
+    // Relaxed: readers of the pinned place took its old slot before they moved their cursor.
+    places.entries[at & places.mask].store(spare, std::memory_order_relaxed);
+    passed_[r] = lap + 1;
+    limit_[r] = at + 1;
+    exchanges_.add(1);
+    return true;
+}
+
+void publisher_core::reclaim_limbo() noexcept {
+    for (std::size_t i = 0; i < limbo_.size();) {
+        const limbo_slot slot = limbo_[i];
+        if (pinned(slot.where, slot.position)) {
+            ++i;
+            continue;
+        }
+        if (eager_) {
+            check_in(slot.index);
+        }
+        spares_.push_back(slot.index);
+        recycled_.add(1);
+        limbo_[i] = limbo_.back();
+        limbo_.pop_back();
+    }
+}
+
+void publisher_core::pass(ring_class c, std::uint64_t upto) noexcept {
+    const std::size_t r = index_of(c);
+    if (upto <= passed_[r]) {
+        return;
+    }
+    recycled_.add(upto - passed_[r]);
+    if (eager_) {
+        for (std::uint64_t p = passed_[r]; p != upto; ++p) {
+            check_in(entry(c, p));
+        }
+    }
+    passed_[r] = upto;
+}
+
+std::uint64_t publisher_core::recycle_all() noexcept {
+    eager_ = slots_.level() >= guard_level::full;
+    reclaim_limbo();
+    for (const ring_class c : {ring_class::market, ring_class::critical}) {
+        pass(c, position_[index_of(c)]);
+        limit_[index_of(c)] = position_[index_of(c)] + rings[index_of(c)].capacity;
+    }
+    return claims_out_ + limbo_.size();
+}
+
+void publisher_core::report(violation_kind kind, std::uint32_t index,
+                            std::uint32_t generation) const noexcept {
+    violation what{};
+    what.kind = kind;
+    slots_.name().copy(what.pool.data(), what.pool.size() - 1);
+    what.pool_number = slots_.number();
+    what.index = index;
+    what.generation_held = generation;
+    // Relaxed: a name for the report; whoever is inside may leave meanwhile.
+    const std::uint32_t inside = inside_.load(std::memory_order_relaxed);
+    what.first = {slot_action::claimed, site_,
+                  static_cast<std::uint16_t>(inside == 0 ? 0 : inside - 1), coarse_now_ms()};
+    what.second = {slot_action::published, site_, thread_number(), coarse_now_ms()};
+    report_violation(what, slots_.policy());
+}
+
+}  // namespace ropeway::detail

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Waiting without a lock: pauses first, then the processor is given up, then short sleeps. Each
+// poll of a shared word costs its owner a line transfer, so polls are kept apart. Private.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <thread>
+
+namespace ropeway::detail {
+
+inline void cpu_relax() noexcept {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#else
+    std::this_thread::yield();
+#endif
+}
+
+/// About 20 pauses between the first polls, then yields, then sleeps of 50 us.
+class backoff {
+  public:
+    void pause() noexcept {
+        ++polls_;
+        if (polls_ < spins) {
+            for (int i = 0; i < 20; ++i) {
+                cpu_relax();
+            }
+        } else if (polls_ < yields) {
+            std::this_thread::yield();
+        } else {
+            std::this_thread::sleep_for(std::chrono::microseconds{50});
+        }
+    }
+    /// True once waiting has become long enough to look at a clock.
+    [[nodiscard]] bool slow() const noexcept { return polls_ >= spins; }
+
+  private:
+    static constexpr std::uint32_t spins = 200;
+    static constexpr std::uint32_t yields = 1200;
+    std::uint32_t polls_ = 0;
+};
+
+}  // namespace ropeway::detail

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Workers on own named threads, parked on a semaphore while there is no job.
+#include <pthread.h>
+#include <sched.h>
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <semaphore>
+#include <thread>
+#include <vector>
+
+#include <ropeway/dispatcher/executor.hpp>
+
+namespace ropeway {
+namespace {
+
+/// Shared with the threads, because one whose job never ends outlives its executor.
+struct shared_state {
+    std::counting_semaphore<> jobs{0};
+    std::atomic<bool> quit{false};
+    std::atomic<unsigned> alive{0};
+    executor::entry run = nullptr;
+    std::mutex guard;  ///< guards `what`; taken once per job, never per event
+    executor::job what;
+};
+
+void name_and_pin(const thread_params& params, unsigned number) noexcept {
+    const std::string name = (params.name.substr(0, 12) + std::to_string(number)).substr(0, 15);
+    pthread_setname_np(pthread_self(), name.c_str());
+    if (!params.cpus.empty()) {
+        cpu_set_t set;
+        CPU_ZERO(&set);
+        CPU_SET(static_cast<std::size_t>(params.cpus[number % params.cpus.size()]), &set);
+        pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+    }
+}
+
+void serve_jobs(const std::shared_ptr<shared_state>& state) noexcept {
+    for (;;) {
+        state->jobs.acquire();
+        if (state->quit.load(std::memory_order_acquire)) {  // pairs with stop()
+            break;
+        }
+        executor::job what;
+        {
+            const std::lock_guard lock{state->guard};
+            what = state->what;
+        }
+        if (what) {
+            state->run(what.get());
+        }
+    }
+    state->alive.fetch_sub(1, std::memory_order_release);  // pairs with stop()'s acquire
+}
+
+class thread_executor final : public executor {
+  public:
+    explicit thread_executor(thread_params params) : params_(std::move(params)) {}
+    ~thread_executor() override { static_cast<void>(stop(std::chrono::steady_clock::now())); }
+
+    void start(unsigned count, entry run, job what) override {
+        state_->run = run;
+        state_->what = std::move(what);
+        state_->alive.store(count, std::memory_order_relaxed);  // relaxed: before the threads exist
+        for (unsigned i = 0; i < count; ++i) {
+            threads_.emplace_back([state = state_, params = params_, i] {
+                name_and_pin(params, i);
+                serve_jobs(state);
+            });
+        }
+    }
+
+    void submit() noexcept override { state_->jobs.release(); }
+
+    bool stop(std::chrono::steady_clock::time_point deadline) noexcept override {
+        if (threads_.empty()) {
+            return true;
+        }
+        state_->quit.store(true, std::memory_order_release);  // pairs with serve_jobs()
+        state_->jobs.release(static_cast<std::ptrdiff_t>(threads_.size()));
+        // Acquire: what a thread did is visible once it counts as gone.
+        while (state_->alive.load(std::memory_order_acquire) != 0 &&
+               std::chrono::steady_clock::now() < deadline) {
+            std::this_thread::sleep_for(std::chrono::microseconds{100});
+        }
+        const bool gone = state_->alive.load(std::memory_order_acquire) == 0;
+        if (gone) {
+            for (std::thread& thread : threads_) {
+                thread.join();
+            }
+        } else {
+            // A job never ended: its thread is left behind by intent, and std::thread must not be
+            // destroyed while it can be joined.
+            static std::mutex guard;
+            static auto& left_behind = *new std::vector<std::thread>;
+            const std::lock_guard lock{guard};
+            for (std::thread& thread : threads_) {
+                left_behind.push_back(std::move(thread));
+            }
+        }
+        threads_.clear();
+        const std::lock_guard lock{state_->guard};
+        state_->what.reset();
+        return gone;
+    }
+
+    [[nodiscard]] const char* kind() const noexcept override { return "threads"; }
+
+  private:
+    thread_params params_;
+    std::shared_ptr<shared_state> state_ = std::make_shared<shared_state>();
+    std::vector<std::thread> threads_;
+};
+
+}  // namespace
+
+std::shared_ptr<executor> make_thread_executor(thread_params params) {
+    return std::make_shared<thread_executor>(std::move(params));
+}
+
+}  // namespace ropeway

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Resident workers: who is woken when, who serves what, and how all of it ends.
+//
+// `awake` counts the workers that look for work. A worker that is about to run handlers of unknown
+// or long duration steps out of the count, so that whoever finds the count at 0 (the next publish,
+// or the worker itself when others are ready) gets one more worker going.
+#include <bit>
+#include <thread>
+#include <utility>
+
+#include <ropeway/dispatcher/engine.hpp>
+#include <ropeway/pool/coarse_clock.hpp>
+#include <ropeway/pool/site.hpp>
+#include <ropeway/pool/thread_number.hpp>
+
+#include "barrier.hpp"
+#include "failure_queue.hpp"
+#include "spin.hpp"
+
+namespace ropeway::detail {
+
+void engine::start() {
+    const std::lock_guard lock{registry_};
+    if (started_.load(std::memory_order_relaxed) != 0 || stopped_) {  // relaxed: under the lock
+        throw std::logic_error(stopped_ ? "start() after stop(): make a new dispatcher."
+                                        : "start() was called already.");
+    }
+    executor_->start(workers_, &run_worker, shared_from_this());
+    started_.store(1, std::memory_order_seq_cst);  // pairs with wake_slow(): one of us submits
+    wake();                                        // for what was published before
+}
+
+void engine::wake_slow() noexcept {
+    if (started_.load(std::memory_order_seq_cst) == 0 || stopping()) {
+        return;  // start() wakes for what lies in the rings; after stop() nobody is woken
+    }
+    std::uint32_t nobody = 0;
+    // seq_cst: in one order with the workers' leaving, see leave().
+    if (awake_.compare_exchange_strong(nobody, 1, std::memory_order_seq_cst,
+                                       std::memory_order_relaxed)) {
+        submit();
+    }
+}
+
+void engine::submit() noexcept {
+    running_.fetch_add(1, std::memory_order_relaxed);  // relaxed: the job's end is the release
+    wakes_.fetch_add(1, std::memory_order_relaxed);    // relaxed: a count
+    executor_->submit();
+}
+
+void engine::run_worker(void* self) noexcept {
+    auto& owner = *static_cast<engine*>(self);
+    owner.work();
+    owner.running_.fetch_sub(1, std::memory_order_release);  // pairs with stop()'s acquire
+}
+
+void engine::work() noexcept {
+    std::uint32_t start = thread_number();
+    std::uint64_t idle_since = 0;
+    for (;;) {
+        if (stopping()) {
+            awake_.fetch_sub(1, std::memory_order_seq_cst);  // nobody is woken any more
+            break;
+        }
+        if (look_once(start)) {
+            idle_since = 0;
+            continue;
+        }
+        const std::uint64_t now = tick_clock::now();
+        if (idle_since == 0) {
+            idle_since = now;
+        } else if (now - idle_since > linger_ticks_) {
+            if (leave()) {
+                break;
+            }
+            idle_since = 0;
+            continue;
+        }
+        for (int i = 0; i < 8; ++i) {
+            cpu_relax();
+        }
+    }
+    duplicates_->flush_thread();
+}
+
+bool engine::look_once(std::uint32_t& start) noexcept {
+    bool found = false;
+    const std::uint64_t all = live();
+    const std::uint32_t turn = start++ % max_live_subscriptions;
+    for (std::uint64_t left = std::rotr(all, static_cast<int>(turn)); left != 0; left &= left - 1) {
+        const auto number =
+            (static_cast<std::uint32_t>(std::countr_zero(left)) + turn) % max_live_subscriptions;
+        subscription_core& sub = subscriptions_[number];
+        if (!ready(sub)) {
+            continue;
+        }
+        std::uint32_t nobody = subscription_core::idle;
+        // seq_cst: ordered with flip(), so the version read after this is not an old one (P8).
+        if (sub.owned.compare_exchange_strong(nobody, subscription_core::served,
+                                              std::memory_order_seq_cst,
+                                              std::memory_order_relaxed)) {
+            serve(sub);
+            found = true;
+        }
+    }
+    return found;
+}
+
+bool engine::ready(subscription_core& sub) noexcept {
+    // Relaxed: whoever clears it looks again afterwards.
+    if (sub.owned.load(std::memory_order_relaxed) != subscription_core::idle) {
+        return false;
+    }
+    // Acquire pairs with let_go() and remove_subscription().
+    if (sub.pending.load(std::memory_order_acquire) != 0 ||
+        sub.closing.load(std::memory_order_acquire) != 0) {
+        return true;
+    }
+    for (const auto& from : publishers()) {
+        const std::uint64_t tail = from->tail.load(std::memory_order_acquire);  // pairs: commit()
+        for (const ring_class c : {ring_class::market, ring_class::critical}) {
+            // Relaxed: a look; take_range() reads it again with acquire.
+            const std::uint64_t word =
+                from->rings[index_of(c)].cursors[sub.number].cursor.load(std::memory_order_relaxed);
+            if (!cursor_word::busy(word) && word != cursor_word::join &&
+                static_cast<std::uint32_t>(cursor_word::position(word)) !=
+                    tail_word::count(tail, c)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+bool engine::any_ready(const subscription_core* but) noexcept {
+    for (std::uint64_t left = live(); left != 0; left &= left - 1) {
+        subscription_core& sub = subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))];
+        if (&sub != but && ready(sub)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool engine::leave() noexcept {
+    // seq_cst pairs with wake()'s fence: a publish that still saw us counted is seen by the look
+    // below, and one that this look misses sees the count at 0.
+    awake_.fetch_sub(1, std::memory_order_seq_cst);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (any_ready(nullptr)) {
+        std::uint32_t nobody = 0;
+        if (awake_.compare_exchange_strong(nobody, 1, std::memory_order_seq_cst,
+                                           std::memory_order_relaxed)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void engine::step_out(const subscription_core& about_to_serve) noexcept {
+    awake_.fetch_sub(1, std::memory_order_seq_cst);  // as in leave()
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (any_ready(&about_to_serve)) {
+        wake_slow();
+    }
+}
+
+void engine::ramp(const subscription_core& served) noexcept {
+    // Relaxed: an extra worker too many or too few for a moment is no harm.
+    std::uint32_t awake = awake_.load(std::memory_order_relaxed);
+    if (running_.load(std::memory_order_relaxed) < workers_ && any_ready(&served) &&
+        awake_.compare_exchange_strong(awake, awake + 1, std::memory_order_seq_cst,
+                                       std::memory_order_relaxed)) {
+        submit();
+    }
+}
+
+void engine::serve(subscription_core& sub) noexcept {
+    if (sub.closing.load(std::memory_order_acquire) == 0) {  // pairs with remove_subscription()
+        advance_coarse_clock();
+        const bool may_be_long = sub.average_ticks == 0 || sub.average_ticks > slice_ticks_;
+        if (may_be_long) {
+            step_out(sub);
+        }
+        serve_context context;
+        context.owner = this;
+        context.slice_ticks = slice_ticks_;
+        context.slice_end = tick_clock::now() + slice_ticks_;
+        while (!context.slice_over && serve_round(sub, context) != 0 && !stopping()) {
+            if (tick_clock::now() >= context.slice_end) {
+                context.slice_over = true;
+            }
+        }
+        sub.slices.add(1);
+        if (may_be_long) {
+            awake_.fetch_add(1, std::memory_order_seq_cst);  // looks again before it leaves
+        } else if (context.slice_over) {
+            ramp(sub);
+        }
+    }
+    let_go(sub);
+}
+
+std::uint32_t engine::serve_round(subscription_core& sub, serve_context& context) noexcept {
+    // Acquire pairs with hint_critical(): the events it speaks of are in their rings.
+    context.critical_seen = critical_hint_.load(std::memory_order_acquire);
+    std::uint32_t done = 0;
+    serve_class(sub, ring_class::critical, context, done);
+    if (!context.slice_over) {
+        serve_class(sub, ring_class::market, context, done);
+    }
+    return done;
+}
+
+void engine::serve_class(subscription_core& sub, ring_class c, serve_context& context,
+                         std::uint32_t& done) noexcept {
+    const inbox& box = sub.box[index_of(c)];
+    const auto all = publishers();
+    if (!box.empty()) {
+        done += sub.face.serve(sub, *box.from, c, context);
+        if (!box.empty()) {
+            return;  // its slice is over, or a critical event goes first
+        }
+    }
+    for (std::size_t i = 0; i < all.size() && !context.slice_over && box.empty(); ++i) {
+        publisher_core& from = *all[(i + sub.next_publisher) % all.size()];
+        done += sub.face.serve(sub, from, c, context);
+    }
+    if (c == ring_class::market) {
+        ++sub.next_publisher;
+    }
+}
+
+void engine::let_go(subscription_core& sub) noexcept {
+    const bool left = !sub.box[0].empty() || !sub.box[1].empty();
+    sub.pending.store(left ? 1 : 0, std::memory_order_relaxed);  // relaxed: released with owned
+    // seq_cst: the next taker sees all we did; in one order with remove_subscription().
+    sub.owned.store(subscription_core::idle, std::memory_order_seq_cst);
+    if (sub.closing.load(std::memory_order_seq_cst) != 0) {
+        std::uint32_t nobody = subscription_core::idle;
+        if (sub.owned.compare_exchange_strong(nobody, subscription_core::dead,
+                                              std::memory_order_acquire,
+                                              std::memory_order_relaxed)) {
+            finish_removal(sub);
+        }
+    }
+}
+
+void engine::close_publishers() noexcept {
+    for (const auto& from : publishers()) {
+        from->closed_.store(1, std::memory_order_release);  // what follows is refused
+    }
+    // Every publish that read `closed` before this shows its `inside` to us after it.
+    barrier_everywhere();
+    for (const auto& from : publishers()) {
+        backoff wait;
+        while (from->inside_.load(std::memory_order_acquire) != 0) {  // pairs with leave()
+            wait.pause();
+        }
+    }
+}
+
+bool engine::all_taken() const noexcept {
+    for (std::uint64_t left = live(); left != 0; left &= left - 1) {
+        const subscription_core& sub =
+            subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))];
+        // Acquire: idle with nothing pending means its last slice is over and visible.
+        if (sub.owned.load(std::memory_order_acquire) == subscription_core::served ||
+            sub.pending.load(std::memory_order_acquire) != 0 ||
+            lag_of(sub, ring_class::market) + lag_of(sub, ring_class::critical) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+stop_report engine::stop(std::chrono::nanoseconds deadline) noexcept {
+    const std::lock_guard lock{registry_};
+    if (stopped_) {
+        return last_report_;
+    }
+    const auto until = std::chrono::steady_clock::now() + deadline;
+    stopped_ = true;
+    close_publishers();
+    stop_report report;
+    const bool started = started_.load(std::memory_order_relaxed) != 0;  // relaxed: under the lock
+    report.drained = all_taken();
+    while (started && !report.drained && std::chrono::steady_clock::now() < until) {
+        wake();
+        std::this_thread::sleep_for(std::chrono::microseconds{100});
+        report.drained = all_taken();
+    }
+    stopping_.store(1, std::memory_order_release);  // pairs with stopping()
+    // Workers look at `stopping` between slices; a stuck handler keeps its worker.
+    const auto grace =
+        std::max(until, std::chrono::steady_clock::now() + std::chrono::milliseconds{50});
+    while (running_.load(std::memory_order_acquire) != 0 &&
+           std::chrono::steady_clock::now() < grace) {
+        std::this_thread::sleep_for(std::chrono::microseconds{50});
+    }
+    report.workers_gone = running_.load(std::memory_order_acquire) == 0;
+    report.threads_gone = !started || executor_->stop(grace);
+    collect(report);
+    last_report_ = report;
+    return report;
+}
+
+void engine::collect(stop_report& report) noexcept {
+    for (std::uint64_t left = live(); left != 0; left &= left - 1) {
+        subscription_core& sub = subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))];
+        std::uint64_t critical = lag_of(sub, ring_class::critical);
+        std::uint64_t all = critical + lag_of(sub, ring_class::market);
+        const bool held = sub.owned.load(std::memory_order_acquire) == subscription_core::served;
+        if (!held) {  // a stuck worker owns its inbox
+            critical += sub.box[1].count - sub.box[1].head;
+            all += sub.box[0].count - sub.box[0].head + sub.box[1].count - sub.box[1].head;
+            for (inbox& box : sub.box) {
+                sub.face.discard(sub, *this, box);
+            }
+        }
+        report.undelivered += all;
+        report.undelivered_critical += critical;
+        if (all != 0 || held) {
+            report.unfinished.push_back(sub.name);
+        }
+    }
+    duplicates_->flush_thread();
+    report.slots_outstanding = duplicates_->outstanding();
+    for (const auto& from : publishers()) {
+        report.slots_outstanding +=
+            report.workers_gone ? from->recycle_all() : from->stats().claims_out;
+    }
+}
+
+}  // namespace ropeway::detail
