@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A magazine: up to 64 entries of free slots, last in first out; and the two that a thread keeps
+// per pool, with that thread's counters. A magazine belongs to one thread or to the depot, never to
+// two; the depot's ring orders its contents. Only counts are read by others, for reports.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include <ropeway/pool/cache_line.hpp>
+#include <ropeway/pool/event_kind.hpp>
+#include <ropeway/pool/slot.hpp>
+
+namespace ropeway {
+
+inline constexpr std::uint32_t magazine_capacity = 64;
+
+/// Entries on top of each other; `parkers` says which thread put each of them.
+struct alignas(cache_block) magazine {
+    std::atomic<std::uint32_t> count{0};  ///< written by the holder
+    std::uint32_t travelled = 0;          ///< came through the depot: headers are in other caches
+    std::array<slot_ref, magazine_capacity> entries{};
+    std::array<std::uint16_t, magazine_capacity> parkers{};
+
+    [[nodiscard]] std::uint32_t size() const noexcept {
+        return count.load(std::memory_order_relaxed);  // relaxed: own word, or a report
+    }
+    void set_size(std::uint32_t n) noexcept {
+        count.store(n, std::memory_order_relaxed);  // relaxed: single writer
+    }
+};
+
+/// A counter with one writer at a time, readable by all.
+class owned_counter {
+  public:
+    void add(std::uint64_t n) noexcept {
+        // relaxed (both): single writer, so load and store need not be one operation
+        value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+    }
+    [[nodiscard]] std::uint64_t get() const noexcept {
+        return value_.load(std::memory_order_relaxed);  // relaxed: a number for a report
+    }
+
+  private:
+    std::atomic<std::uint64_t> value_{0};
+};
+
+inline constexpr std::size_t duration_buckets = 32;
+inline constexpr std::uint32_t max_quarantine = 64;
+
+/// What one thread keeps for one pool. Written by that thread; adopted by another after it ended.
+struct alignas(cache_block) thread_cache {
+    std::atomic<magazine*> current{nullptr};
+    std::atomic<magazine*> previous{nullptr};
+    std::uint16_t thread = 0;
+    std::uint32_t calls = 0;  ///< returns, for sampling their duration
+    /// Slots taken from the depot minus slots given to it, modulo 2^64.
+    owned_counter net_in;
+    owned_counter refused;  ///< entries that the guard refused to hand out
+    std::array<owned_counter, max_event_kinds> recycled;
+    owned_counter merged;  ///< returns by recycle_merged
+
+    // Quarantine, at `full`: a FIFO of slots that wait before reuse.
+    std::atomic<std::uint32_t> waiting{0};
+    std::uint32_t oldest = 0;
+    std::array<slot_ref, max_quarantine> quarantine{};
+    std::array<std::uint16_t, max_quarantine> quarantine_parkers{};
+
+    /// Durations of one return in 1024; bucket b counts those below 2^b ns.
+    std::array<owned_counter, duration_buckets> durations;
+
+    /// The thread that keeps it; 0 = nobody. Guarded by the pool registry.
+    std::uint64_t owner = 0;
+};
+
+/// The cell of a kind in an array of max_event_kinds: unknown kinds share the last.
+[[nodiscard]] constexpr std::size_t kind_cell(std::uint32_t kind) noexcept {
+    return kind < max_event_kinds ? kind : max_event_kinds - 1;
+}
+
+}  // namespace ropeway

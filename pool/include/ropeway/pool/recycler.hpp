@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The recycler: the only way by which an event goes back to its pool. Handles return through it by
+// themselves, users by recycle(), the dispatcher's workers in bulk, C code through lend() and
+// recycle_raw(). It owns no slots: it counts, times one return in 1024, and asks the slab's guard.
+// Any thread; an instance must outlive the pools bound to it.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include <ropeway/pool/event_traits.hpp>
+#include <ropeway/pool/pooled.hpp>
+#include <ropeway/pool/site.hpp>
+#include <ropeway/pool/slot_pool.hpp>
+
+namespace ropeway {
+
+/// An event beyond a C edge: the pointer to hand over, and the ticket that must come back with it.
+template <event_type E>
+struct raw_event {
+    E* event = nullptr;
+    slot_ticket ticket{};
+};
+
+/// What a recycler has done, over all pools that were bound to it, past ones included.
+struct recycler_stats {
+    std::uint64_t recycled = 0;
+    std::array<std::uint64_t, max_event_kinds> recycled_by_kind{};
+    std::uint64_t merged = 0;
+    std::array<std::uint64_t, violation_kinds> violations{};  ///< by violation_kind
+    /// Durations of one return in 1024: bucket b counts those below 2^b ns.
+    std::array<std::uint64_t, duration_buckets> durations{};
+};
+
+/// The way back.
+/// Thread safety: all functions from any thread; a handle from one at a time.
+/// Allocation: none, except a thread's first touch of a pool.
+class recycler {
+  public:
+    recycler() noexcept = default;
+    recycler(const recycler&) = delete;
+    recycler& operator=(const recycler&) = delete;
+    ~recycler() = default;
+
+    /// Gives an event back. An empty handle is ignored.
+    /// @throws violation_error under policy throw_error if the guard objects.
+    template <event_type E>
+    void recycle(pooled<E>&& event, site where = site::here()) {
+        const std::uint64_t before = violations_of_this_thread();
+        const violation_policy policy = give_back(event, where.id());
+        throw_if_new(before, policy);
+    }
+
+    /// Gives back a partial that was merged into another event: as recycle(), counted apart.
+    template <event_type E>
+    void recycle_merged(pooled<E>&& event, site where = site::here()) {
+        const std::uint64_t before = violations_of_this_thread();
+        if (event) {
+            count_merged(*event.origin_.pool);
+        }
+        const violation_policy policy = give_back(event, where.id());
+        throw_if_new(before, policy);
+    }
+
+    /// Gives back many events, of one pool or several, at the cost of one bulk put per run of
+    /// events of the same pool. Empty handles are skipped; all are empty afterwards.
+    /// @throws violation_error under policy throw_error, after all were given back.
+    template <event_type E>
+    void recycle_many(std::span<pooled<E>> events, site where = site::here()) {
+        const std::uint64_t before = violations_of_this_thread();
+        violation_policy policy = violation_policy::log_and_drop;
+        const std::uint64_t meta = make_meta(where.id(), thread_number(), coarse_now_ms());
+        std::size_t at = 0;
+        while (at != events.size()) {
+            if (!events[at]) {
+                ++at;
+                continue;
+            }
+            slot_pool& pool = *events[at].origin_.pool;
+            std::array<slot_ref, magazine_capacity> run;
+            std::size_t n = 0;
+            while (at != events.size() && n != run.size() && events[at] &&
+                   events[at].origin_.pool == &pool) {
+                run[n++] = events[at++].let_go().slot;
+            }
+            return_n<E>(pool, run.data(), n, meta);
+            if (pool.storage().policy() == violation_policy::throw_error) {
+                policy = violation_policy::throw_error;
+            }
+        }
+        throw_if_new(before, policy);
+    }
+
+    /// Turns a handle into a raw pointer for code that cannot hold one. The event stays outstanding
+    /// (state lent) until recycle_raw(). An empty handle gives {nullptr, {}}.
+    template <event_type E>
+    [[nodiscard]] raw_event<E> lend(pooled<E>&& event, site where = site::here()) noexcept {
+        if (!event) {
+            return {};
+        }
+        const slot_ticket ticket = event.ticket();
+        E* const raw = event.get();
+        const detail::pooled_origin from = event.let_go();
+        const std::uint64_t meta = make_meta(where.id(), thread_number(), coarse_now_ms());
+        if (!from.pool->storage().lend(from.slot, meta)) {
+            return {};
+        }
+        return {raw, ticket};
+    }
+
+    /// Gives back a lent event. Exact at every guard level: of two calls at once one succeeds.
+    /// Violations: double_put, put_after_reuse, foreign_pointer, foreign_pool.
+    /// @return true if the event went back. @throws violation_error under policy throw_error.
+    template <event_type E>
+    bool recycle_raw(event_pool<E>& to, E* event, slot_ticket ticket, site where = site::here());
+
+    /// Bulk return by workers: never throws. Holder of all `n` slots only.
+    template <event_type E>
+    void recycle_n(slot_pool& pool, const slot_ref* held, std::size_t n,
+                   site_id where = known_site::recycler) noexcept {
+        return_n<E>(pool, held, n, make_meta(where, thread_number(), coarse_now_ms()));
+    }
+    /// One return by workers: never throws. @return false if the guard objected.
+    template <event_type E>
+    bool recycle_one(slot_pool& pool, slot_ref held,
+                     site_id where = known_site::recycler) noexcept {
+        return return_one<E>(pool, held, make_meta(where, thread_number(), coarse_now_ms()));
+    }
+
+    /// Sums over the bound pools; takes the registry's lock.
+    [[nodiscard]] recycler_stats stats() const noexcept;
+
+    /// Counts a pool's returns as this recycler's until the pool ends. Done by event_pool; for a
+    /// slot_pool of one's own. Not while others use the pool.
+    void bind(slot_pool& pool) noexcept;
+
+  private:
+    template <event_type E>
+    friend class pooled;
+    friend class pool_registry;
+    static constexpr std::uint32_t timed_every = 1024;
+
+    template <event_type E>
+    violation_policy give_back(pooled<E>& event, site_id where) noexcept {
+        if (!event) {
+            return violation_policy::log_and_drop;
+        }
+        const detail::pooled_origin from = event.let_go();
+        return_one<E>(*from.pool, from.slot, make_meta(where, thread_number(), coarse_now_ms()));
+        return from.pool->storage().policy();
+    }
+
+    template <event_type E>
+    static bool return_one(slot_pool& pool, slot_ref held, std::uint64_t meta) noexcept {
+        thread_cache* const cache = pool.this_cache();
+        if (cache == nullptr) [[unlikely]] {
+            return return_direct<E>(pool, held, meta);
+        }
+        if ((++cache->calls & (timed_every - 1)) == 0) [[unlikely]] {
+            const auto start = std::chrono::steady_clock::now();
+            const bool done = return_to<E>(pool, *cache, held, meta);
+            note_duration(*cache, std::chrono::steady_clock::now() - start);
+            return done;
+        }
+        return return_to<E>(pool, *cache, held, meta);
+    }
+    template <event_type E>
+    static void return_n(slot_pool& pool, const slot_ref* held, std::size_t n,
+                         std::uint64_t meta) noexcept {
+        if (n == 0) {
+            return;
+        }
+        return_one<E>(pool, held[0], meta);  // keeps the sampling of durations
+        thread_cache* const cache = pool.this_cache();
+        for (std::size_t i = 1; i != n; ++i) {
+            if (cache != nullptr) [[likely]] {
+                return_to<E>(pool, *cache, held[i], meta);
+            } else {
+                return_direct<E>(pool, held[i], meta);
+            }
+        }
+    }
+    template <event_type E>
+    static bool return_to(slot_pool& pool, thread_cache& cache, slot_ref held,
+                          std::uint64_t meta) noexcept {
+        std::uint32_t kind = 0;
+        if (!pool.slab_.release<E>(held, meta, kind)) [[unlikely]] {
+            return false;
+        }
+        cache.recycled[kind_cell(kind)].add(1);
+        pool.push(cache, slab::after_check_in(held), meta_thread(meta));
+        return true;
+    }
+    template <event_type E>
+    static bool return_direct(slot_pool& pool, slot_ref held, std::uint64_t meta) noexcept {
+        std::uint32_t kind = 0;
+        if (!pool.slab_.release<E>(held, meta, kind)) {
+            return false;
+        }
+        count_direct(pool, kind);
+        pool.push_direct(slab::after_check_in(held), meta_thread(meta));
+        return true;
+    }
+    static void count_merged(slot_pool& pool) noexcept;
+    static void count_direct(slot_pool& pool, std::uint32_t kind) noexcept;
+    static void note_duration(thread_cache& cache, std::chrono::nanoseconds took) noexcept;
+    bool return_raw(slot_pool& pool, void* event, slot_ticket ticket, std::uint64_t meta) noexcept;
+
+    recycler_stats past_{};  ///< of pools that ended; guarded by the registry's lock
+};
+
+/// Creates the process-wide recycler. @return false if it existed already: a no-op then. Any
+/// thread.
+bool init_default_recycler() noexcept;
+
+/// The process-wide recycler, which every event_pool built without one uses (and then creates).
+/// @throws std::logic_error before init_default_recycler().
+[[nodiscard]] recycler& default_recycler();
+
+template <event_type E>
+void pooled<E>::reset() noexcept {
+    if (event_ != nullptr) {
+        origin_.back->give_back(*this, known_site::destructor);
+    }
+}
+
+template <event_type E>
+slot_ticket pooled<E>::ticket() const noexcept {
+    return {origin_.slot.index, origin_.slot.generation, origin_.pool->number()};
+}
+
+}  // namespace ropeway

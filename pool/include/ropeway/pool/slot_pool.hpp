@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A slab with a free list: two magazines per thread over a lock-free depot. Owned by an event_pool
+// or a dispatcher. get from any thread; the way back is the recycler's alone.
+//
+// Invariants
+//  1. An entry {index, generation} is in exactly one place: a magazine, a quarantine, the depot, or
+//     (as never used) above `fresh_`. Whoever holds the magazine owns its entries.
+//  2. Threads never reach into each other's magazines. A slot parked in one is not available to
+//     another thread until it goes through the depot: a pool must be sized for
+//     outstanding + 2 * magazine_entries() per thread that puts.
+//  3. outstanding = slots out of the depot - slots in magazines and quarantines - retired.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include <ropeway/pool/cache_line.hpp>
+#include <ropeway/pool/index_ring.hpp>
+#include <ropeway/pool/magazine.hpp>
+#include <ropeway/pool/pool_stats.hpp>
+#include <ropeway/pool/slab.hpp>
+
+namespace ropeway {
+
+class recycler;
+class slot_pool;
+
+/// What a user's get() does when no slot is free. Workers' get_n() always fails at once.
+enum class on_exhausted : std::uint8_t {
+    fail,      ///< default: no slot; counted
+    grow,      ///< takes slots into use beyond `slots`, up to `max_slots`, then fails
+    block,     ///< polls until `block_deadline`, then fails
+    callback,  ///< asks `callback`: true = try again, false = fail
+};
+
+/// How to build a slot_pool.
+struct slot_pool_params {
+    /// The slab; its `slots` are the pool's capacity at the start.
+    slab_params storage{};
+    /// Entries of each of a thread's two magazines, 1 to 64. 0: slots / 16, at most 64, so that a
+    /// thread parks at most an eighth of a small pool.
+    std::uint32_t magazine_entries = 0;
+    /// Threads that may have magazines at the same time, default 64. Others work, through the
+    /// depot, at about 100 ns per operation.
+    std::uint32_t max_threads = 64;
+    /// At `full`: returns that a slot waits before reuse, 0 to 64; default 8.
+    std::uint32_t quarantine = 8;
+    on_exhausted exhausted = on_exhausted::fail;
+    /// For `grow`: the bound. Address space is reserved for it, memory is not. Default 0 = slots.
+    std::uint32_t max_slots = 0;
+    /// For `block`: how long get() waits. Default 10 ms.
+    std::chrono::nanoseconds block_deadline = std::chrono::milliseconds{10};
+    /// For `callback`: called on the getting thread, outside all locks; must not throw.
+    bool (*callback)(slot_pool&, void* context) noexcept = nullptr;
+    void* callback_context = nullptr;
+    /// Verify and report leaks when destroyed. Default true.
+    bool report_leaks = true;
+};
+
+namespace detail {
+/// Which thread_cache the calling thread has in a pool: a small direct-mapped table.
+struct cache_link {
+    std::uint64_t pool = 0;  ///< the pool's serial; 0 = none
+    thread_cache* cache = nullptr;
+};
+inline constexpr std::size_t cache_links = 64;
+inline thread_local constinit std::array<cache_link, cache_links> this_thread_caches{};
+}  // namespace detail
+
+/// Slots with magazines.
+/// Thread safety: every function from any thread.
+/// Allocation: in the constructor, and once per thread at its first get or put.
+class alignas(cache_block) slot_pool {
+  public:
+    /// @throws std::invalid_argument on bad params, memory_error.
+    explicit slot_pool(slot_pool_params params);
+    slot_pool(const slot_pool&) = delete;
+    slot_pool& operator=(const slot_pool&) = delete;
+    /// Reports what is outstanding (violation leak, one per site, at most 16). No thread may be
+    /// inside the pool. Never throws.
+    ~slot_pool();
+
+    /// One slot by the user's exhaustion policy; may wait or grow. `meta`: make_meta().
+    /// @return false: none; counted.
+    [[nodiscard]] bool get(slot_ref& out, std::uint64_t meta) noexcept {
+        if (try_get(out, meta)) [[likely]] {
+            return true;
+        }
+        return get_exhausted(out, meta);
+    }
+    /// One slot if the magazine or the depot has one; never waits, never grows.
+    [[nodiscard]] bool try_get(slot_ref& out, std::uint64_t meta) noexcept {
+        thread_cache* const cache = this_cache();
+        if (cache == nullptr) [[unlikely]] {
+            return get_direct(out, meta);
+        }
+        do {
+            magazine* const top = own(cache->current);
+            std::uint32_t n = top->size();
+            while (n != 0) {
+                top->set_size(--n);
+                if (hand_out(*cache, *top, n, meta, out)) [[likely]] {
+                    return true;
+                }
+            }
+        } while (refill(*cache));
+        return false;
+    }
+    /// Up to `n` slots at once; never waits, never grows. @return how many stand in `out`.
+    [[nodiscard]] std::size_t get_n(slot_ref* out, std::size_t n, std::uint64_t meta) noexcept {
+        thread_cache* const cache = this_cache();
+        if (cache == nullptr) [[unlikely]] {
+            return get_n_direct(out, n, meta);
+        }
+        std::size_t got = 0;
+        while (got != n) {
+            magazine* const top = own(cache->current);
+            std::uint32_t left = top->size();
+            while (left != 0 && got != n) {
+                --left;
+                got += hand_out(*cache, *top, left, meta, out[got]) ? 1U : 0U;
+            }
+            top->set_size(left);
+            if (got != n && !refill(*cache)) {
+                break;
+            }
+        }
+        return got;
+    }
+    /// Makes at least `n` entries ready in the calling thread's magazines if it can.
+    /// @return how many the next get_n() of this thread will find, up to `n`.
+    [[nodiscard]] std::size_t ensure(std::size_t n) noexcept {
+        thread_cache* const cache = this_cache();
+        if (cache == nullptr) [[unlikely]] {
+            return 0;
+        }
+        const std::size_t have = own(cache->current)->size();
+        return have >= n ? n : ensure_slow(*cache, n);
+    }
+
+    [[nodiscard]] void* payload(std::uint32_t index) noexcept { return slab_.payload(index); }
+    [[nodiscard]] slab& storage() noexcept { return slab_; }
+    [[nodiscard]] const slab& storage() const noexcept { return slab_; }
+    [[nodiscard]] const std::string& name() const noexcept { return slab_.name(); }
+    [[nodiscard]] std::uint32_t number() const noexcept { return slab_.number(); }
+    [[nodiscard]] std::uint32_t magazine_entries() const noexcept { return magazine_entries_; }
+
+    /// Changes the guard level while others get and put. @return false: no memory for its tables.
+    bool set_guard(guard_level level) noexcept;
+
+    /// Gives the calling thread's magazines and quarantine back to the depot, the quarantine after
+    /// a last verification. Happens by itself when a thread ends.
+    void flush_thread() noexcept;
+
+    /// Slots in use or ready for use; grows with `grow`.
+    [[nodiscard]] std::uint32_t capacity() const noexcept {
+        return capacity_.load(std::memory_order_relaxed);  // relaxed: a number
+    }
+    // Exact while nobody gets or puts; else as of slightly different moments.
+    /// Slots that somebody holds.
+    [[nodiscard]] std::size_t outstanding() const noexcept;
+    /// Free slots in threads' magazines and quarantines, which only those threads can get.
+    [[nodiscard]] std::size_t parked() const noexcept;
+    /// Free slots that any thread can get.
+    [[nodiscard]] std::size_t available() const noexcept;
+    /// The most slots that were ever out of the depot at once: outstanding + parked.
+    [[nodiscard]] std::size_t high_water_mark() const noexcept;
+    [[nodiscard]] pool_stats stats() const noexcept;
+    [[nodiscard]] memory_report memory() const noexcept;
+    /// Who holds what: outstanding by site. Scans all slots; allocates.
+    [[nodiscard]] leak_report leaks() const;
+    /// Names whoever holds slots of a site (a subscription), for leak reports. Copied.
+    void name_holder(std::uint16_t site, std::string_view holder);
+
+    /// For a pool that ends while slots are out: keeps the storage for ever, so that late returns
+    /// are harmless, and reports the leak. Destroys the pool if nothing is out.
+    static void retire(std::unique_ptr<slot_pool> pool) noexcept;
+
+  private:
+    friend class recycler;
+    friend class pool_registry;
+
+    // The way back; the recycler's alone.
+    void push(thread_cache& cache, slot_ref entry, std::uint16_t parker) noexcept {
+        magazine* const top = own(cache.current);
+        const std::uint32_t n = top->size();
+        // relaxed: a level or a waiter is seen at one of the next puts
+        if (n == magazine_entries_ || attention_.load(std::memory_order_relaxed) != 0)
+            [[unlikely]] {
+            push_slow(cache, entry, parker);
+            return;
+        }
+        top->entries[n] = entry;
+        top->parkers[n] = parker;
+        top->set_size(n + 1);
+    }
+    void push_direct(slot_ref entry, std::uint16_t parker) noexcept;
+
+    [[nodiscard]] thread_cache* this_cache() noexcept {
+        const detail::cache_link& link =
+            detail::this_thread_caches[serial_ & (detail::cache_links - 1)];
+        return link.pool == serial_ ? link.cache : attach();
+    }
+    [[nodiscard]] static magazine* own(const std::atomic<magazine*>& of) noexcept {
+        return of.load(std::memory_order_relaxed);  // relaxed: written by this thread
+    }
+    [[nodiscard]] bool hand_out(thread_cache& cache, magazine& from, std::uint32_t at,
+                                std::uint64_t meta, slot_ref& out) noexcept {
+        const slot_ref entry = from.entries[at];
+        if (from.travelled != 0 && at >= prefetch_distance) {
+            prefetch_for_write(&slab_.header(from.entries[at - prefetch_distance].index));
+        }
+        if (!slab_.check_out_parked(entry, from.parkers[at], meta)) [[unlikely]] {
+            drop(cache, entry);
+            return false;
+        }
+        out = entry;
+        return true;
+    }
+
+    static constexpr std::uint32_t prefetch_distance = 4;
+    enum attention : std::uint32_t { someone_waits = 1, quarantining = 2 };
+
+    [[gnu::cold]] thread_cache* attach() noexcept;
+    [[gnu::noinline]] bool refill(thread_cache& cache) noexcept;
+    [[gnu::noinline]] void push_slow(thread_cache& cache, slot_ref entry,
+                                     std::uint16_t parker) noexcept;
+    [[gnu::noinline]] std::size_t ensure_slow(thread_cache& cache, std::size_t n) noexcept;
+    [[gnu::cold]] bool get_exhausted(slot_ref& out, std::uint64_t meta) noexcept;
+    [[gnu::cold]] bool wait_for_slot(slot_ref& out, std::uint64_t meta) noexcept;
+    [[gnu::cold]] bool grow() noexcept;
+    [[gnu::cold]] bool get_direct(slot_ref& out, std::uint64_t meta) noexcept;
+    [[gnu::cold]] std::size_t get_n_direct(slot_ref* out, std::size_t n,
+                                           std::uint64_t meta) noexcept;
+    [[gnu::cold]] void drop(thread_cache& cache, slot_ref entry) noexcept;
+    void insert(thread_cache& cache, slot_ref entry, std::uint16_t parker) noexcept;
+    void quarantine(thread_cache& cache, slot_ref entry, std::uint16_t parker) noexcept;
+    void leave_quarantine(thread_cache& cache) noexcept;
+    void release_cache(thread_cache& cache) noexcept;
+    void hand_over(thread_cache& cache, std::atomic<magazine*>& which) noexcept;
+    [[nodiscard]] bool take_full(thread_cache& cache) noexcept;
+    [[nodiscard]] std::uint32_t carve(magazine& into) noexcept;
+    [[nodiscard]] magazine* take_shell() noexcept;
+    [[nodiscard]] std::uint32_t shell_number(const magazine& shell) const noexcept;
+    void store_full(magazine& full) noexcept;
+    void note_high_water() noexcept;
+    [[nodiscard]] thread_cache* adopt_cache(std::uint64_t owner) noexcept;
+    void report_leaks() noexcept;
+
+    slab slab_;
+
+    // Constant after construction, and `attention_`, which is read by every put.
+    std::uint64_t serial_ = 0;
+    std::uint32_t magazine_entries_ = magazine_capacity;
+    std::atomic<std::uint32_t> attention_{0};
+    slot_pool_params params_;
+    std::uint32_t shells_ = 0;
+    std::unique_ptr<magazine[]> magazines_;
+    std::unique_ptr<std::atomic<thread_cache*>[]> caches_;
+    index_ring full_;    ///< magazines with entries
+    index_ring hollow_;  ///< magazines without
+
+    // Shared by the slow paths.
+    alignas(cache_block) std::atomic<std::uint32_t> fresh_{0};  ///< first slot never used
+    std::atomic<std::uint32_t> capacity_{0};
+    std::atomic<std::uint32_t> waiters_{0};
+    std::atomic<std::int64_t> depot_slots_{0};  ///< entries in full_
+    std::atomic<std::int64_t> direct_net_{0};   ///< out of the depot by threads without magazines
+    std::atomic<std::uint64_t> high_water_{0};
+    std::atomic<std::uint64_t> exhausted_{0};
+    std::atomic<std::uint64_t> direct_recycled_{0};
+    std::atomic<std::uint64_t> dropped_{0};
+    std::atomic<std::uint64_t> grown_{0};
+    std::atomic<bool> orphaned_{false};
+};
+
+}  // namespace ropeway
