@@ -84,15 +84,17 @@ engine::engine(dispatcher_params params, slab_ops ops, std::size_t slot_size)
                                     ? params_.duplicate_slots
                                     : 2 * batch_size * params_.max_subscriptions +
                                           4 * batch_size * (workers_ + params_.max_publishers);
-    slab_params storage;
-    storage.name = params_.name + " duplicates";
-    storage.slots = slots;
-    storage.slot_bytes = slot_size_;
-    storage.guard = params_.guard;
-    storage.memory = params_.memory;
-    storage.policy = params_.on_violation;
-    storage.ops = ops_;
-    duplicates_ = std::make_unique<slot_pool>(std::move(storage));
+    slot_pool_params pool;
+    pool.storage.name = params_.name + " duplicates";
+    pool.storage.slots = slots;
+    pool.storage.slot_bytes = slot_size_;
+    pool.storage.guard = params_.guard;
+    pool.storage.memory = params_.memory;
+    pool.storage.policy = params_.on_violation;
+    pool.storage.ops = ops_;
+    pool.storage.meta = meta_use::site;
+    pool.max_threads = workers_ + 64;  // and those that stop, unsubscribe or were here before
+    duplicates_ = std::make_unique<slot_pool>(std::move(pool));
     failures_ = std::make_unique<failure_queue>(params_.failure_capacity, params_.failure_wait);
     subscriptions_ = std::make_unique<subscription_core[]>(params_.max_subscriptions);
     for (std::uint32_t i = 0; i < params_.max_subscriptions; ++i) {
@@ -316,9 +318,9 @@ std::uint64_t engine::flip(std::uint64_t to) noexcept {
 }
 
 void engine::set_guard(guard_level level) noexcept {
-    duplicates_->set_level(level);
+    static_cast<void>(duplicates_->set_guard(level));
     for (const auto& from : publishers()) {
-        from->slots_.set_level(level);
+        static_cast<void>(from->slots_.set_level(level));
     }
 }
 

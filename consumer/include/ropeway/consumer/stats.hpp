@@ -21,6 +21,9 @@ class counter_cell {
         // want a number, not an order.
         value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
     }
+    void set(std::uint64_t n) noexcept {
+        value_.store(n, std::memory_order_relaxed);  // relaxed: see add()
+    }
     [[nodiscard]] std::uint64_t get() const noexcept {
         return value_.load(std::memory_order_relaxed);  // relaxed: see add()
     }
