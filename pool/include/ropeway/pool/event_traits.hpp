@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
+#include <utility>
 
 #include <ropeway/pool/event_kind.hpp>
 
@@ -23,6 +24,24 @@ struct trace_id {
     friend constexpr bool operator==(const trace_id&, const trace_id&) noexcept = default;
 };
 
+namespace detail {
+
+/// Asks the function is_critical(kind) that belongs to the type of E's member `kind`: ours, or one
+/// beside the user's enum (found by its argument, hence outside any class).
+template <class E>
+[[nodiscard]] constexpr bool critical_by_name(std::uint32_t kind) noexcept {
+    if constexpr (requires(const E& e) {
+                      { is_critical(e.kind) } -> std::same_as<bool>;
+                  }) {
+        using kind_type = std::remove_cvref_t<decltype(std::declval<E&>().kind)>;
+        return kind >= max_event_kinds || is_critical(static_cast<kind_type>(kind));
+    } else {
+        return true;  // a type that does not say is never filtered or dropped
+    }
+}
+
+}  // namespace detail
+
 /// Defaults that a specialisation may inherit and override one by one.
 template <class E>
 struct event_traits_base {
@@ -32,14 +51,7 @@ struct event_traits_base {
     }
     /// Kinds that are never dropped, conflated, filtered or cancelled.
     [[nodiscard]] static constexpr bool is_critical(std::uint32_t kind) noexcept {
-        if constexpr (requires(E e) { ropeway::is_critical(e.kind); }) {
-            return kind >= max_event_kinds || ropeway::is_critical(static_cast<event_kind>(kind));
-        } else if constexpr (requires(E e) { is_critical(e.kind); }) {
-            using kind_type = std::remove_cvref_t<decltype(std::declval<E&>().kind)>;
-            return is_critical(static_cast<kind_type>(kind));
-        } else {
-            return true;  // a type that does not say is never filtered or dropped
-        }
+        return detail::critical_by_name<E>(kind);
     }
     [[nodiscard]] static constexpr std::uint64_t routing_version(const E& event) noexcept {
         return event.routing_version;
