@@ -15,6 +15,7 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <ropeway/dispatcher/binding.hpp>
 #include <ropeway/dispatcher/publisher.hpp>
@@ -81,6 +82,11 @@ class dispatcher {
     [[nodiscard]] std::uint64_t routing_version() const noexcept { return engine_->version(); }
 
     [[nodiscard]] dispatcher_stats stats() const { return engine_->stats(); }
+    /// The bytes of every pool, ring and table made so far; nothing grows after start() but what
+    /// later subscribe() and publisher() calls add.
+    [[nodiscard]] std::vector<memory_use> memory_report() const { return engine_->memory(); }
+    /// Duplicates that are out now, by subscription: count, oldest age, thread, trace id.
+    [[nodiscard]] leak_report leaks() const { return engine_->duplicates().leaks(); }
     /// Takes up to out.size() failure records; one thread at a time. Returns how many.
     std::size_t drain_failures(std::span<failure_record> out) noexcept {
         return engine_->drain_failures(out);

@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <ropeway/consumer/clock.hpp>
 #include <ropeway/consumer/failure_sink.hpp>
@@ -93,6 +94,7 @@ class engine : public std::enable_shared_from_this<engine> {
     std::size_t drain_failures(std::span<failure_record> out) noexcept;
     [[nodiscard]] dispatcher_stats stats() const;
     [[nodiscard]] subscription_stats stats_of(const subscription_core& sub) const;
+    [[nodiscard]] std::vector<memory_use> memory() const;
     [[nodiscard]] const dispatcher_params& params() const noexcept { return params_; }
     [[nodiscard]] bool stopping() const noexcept {
         return stopping_.load(std::memory_order_acquire) != 0;  // pairs with stop()'s store

@@ -4,6 +4,7 @@
 // Plain values.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -57,6 +58,12 @@ struct dispatcher_stats {
 
     /// Slots in use (committed and not yet passed, with the user, and duplicates) over all slots.
     [[nodiscard]] double pool_use() const noexcept;
+};
+
+/// Bytes of one pool, ring or table.
+struct memory_use {
+    std::string what;
+    std::size_t bytes = 0;
 };
 
 /// How a stop went.

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the engine tells about itself: lags, statistics, memory.
+#include <algorithm>
+
+#include <ropeway/dispatcher/engine.hpp>
+
+#include "failure_queue.hpp"
+
+namespace ropeway::detail {
+
+std::uint64_t engine::lag_of(const subscription_core& sub, ring_class c) const noexcept {
+    std::uint64_t lag = 0;
+    for (const auto& from : publishers()) {
+        // Acquire on both: a cursor never seems ahead of the tail it was read before.
+        const std::uint64_t word =
+            from->rings[index_of(c)].cursors[sub.number].cursor.load(std::memory_order_acquire);
+        if ((word & cursor_word::closed_bit) == 0 && word != cursor_word::join) {
+            const std::uint64_t at = cursor_word::position(word);
+            lag += tail_word::extend(
+                       at, tail_word::count(from->tail.load(std::memory_order_acquire), c)) -
+                   at;
+        }
+    }
+    return lag;
+}
+
+subscription_stats engine::stats_of(const subscription_core& sub) const {
+    subscription_stats out;
+    out.name = sub.name;
+    out.consumer = sub.face.stats(sub.face.object);
+    for (const auto& from : publishers()) {
+        const cursor_block& block = from->rings[0].cursors[sub.number];
+        // Relaxed throughout: numbers for a reader, exact once the publisher is idle.
+        out.dropped += block.lost.load(std::memory_order_relaxed);
+        out.rescues += block.rescues.load(std::memory_order_relaxed);
+        out.first_dropped = out.first_dropped != 0
+                                ? out.first_dropped
+                                : block.first_lost.load(std::memory_order_relaxed);
+        out.last_dropped =
+            std::max(out.last_dropped, block.last_lost.load(std::memory_order_relaxed));
+        for (std::size_t k = 0; k < max_event_kinds; ++k) {
+            out.dropped_by_kind[k] += block.lost_by_kind[k].load(std::memory_order_relaxed);
+        }
+    }
+    out.starved = sub.starved.get();
+    out.slices = sub.slices.get();
+    out.lag = lag_of(sub, ring_class::market) + lag_of(sub, ring_class::critical);
+    return out;
+}
+
+dispatcher_stats engine::stats() const {
+    dispatcher_stats out;
+    const std::uint64_t now_live = live();
+    for (std::uint32_t i = 0; i < params_.max_subscriptions; ++i) {
+        if ((now_live & (std::uint64_t{1} << i)) != 0) {
+            out.subscriptions.push_back(stats_of(subscriptions_[i]));
+        }
+    }
+    for (const auto& from : publishers()) {
+        out.publishers.push_back(from->stats());
+    }
+    out.routing_version = version();
+    out.duplicates_out = duplicates_->outstanding();
+    out.duplicate_slots = duplicates_->capacity();
+    out.failures_recorded = failures_->recorded();
+    out.failures_dropped = failures_->dropped();
+    out.workers_awake = awake_.load(std::memory_order_relaxed);  // relaxed: a number
+    out.wakes = wakes_.load(std::memory_order_relaxed);          // relaxed: a number
+    return out;
+}
+
+std::vector<memory_use> engine::memory() const {
+    std::vector<memory_use> out;
+    out.push_back({duplicates_->name(), duplicates_->memory().total_bytes()});
+    out.push_back(
+        {params_.name + " subscriptions", params_.max_subscriptions * sizeof(subscription_core)});
+    out.push_back(
+        {params_.name + " failure records", params_.failure_capacity * sizeof(failure_record)});
+    for (const auto& from : publishers()) {
+        const publisher_core& core = *from;
+        std::size_t tables = core.slots_.guard_memory_bytes() + sizeof(publisher_core);
+        for (const ring& places : core.rings) {
+            tables += places.capacity * sizeof(std::atomic<std::uint32_t>) +
+                      params_.max_subscriptions * sizeof(cursor_block);
+        }
+        out.push_back({core.slots_.name() + " slots", core.slots_.slot_memory_bytes()});
+        out.push_back({core.slots_.name() + " rings and cursors", tables});
+    }
+    return out;
+}
+
+}  // namespace ropeway::detail
+
+namespace ropeway {
+
+double dispatcher_stats::pool_use() const noexcept {
+    std::uint64_t used = duplicates_out;
+    std::uint64_t all = duplicate_slots;
+    for (const publisher_stats& from : publishers) {
+        used += from.in_rings + from.claims_out;
+        all += from.slots;
+    }
+    return all == 0 ? 0.0 : static_cast<double>(used) / static_cast<double>(all);
+}
+
+}  // namespace ropeway
