@@ -306,6 +306,30 @@ stop_report engine::stop(std::chrono::nanoseconds deadline) noexcept {
     return report;
 }
 
+void engine::tell_undelivered(const subscription_core& sub) noexcept {
+    if (!undelivered_) {
+        return;
+    }
+    const inbox& box = sub.box[index_of(ring_class::critical)];
+    for (std::uint32_t i = box.head; i != box.count; ++i) {
+        undelivered_(sub.name, box.events[i]);
+    }
+    for (const auto& from : publishers()) {
+        const ring& places = from->rings[index_of(ring_class::critical)];
+        // Acquire: no worker runs and no publisher is inside; what they did is visible.
+        std::uint64_t at = cursor_word::position(
+            places.cursors[sub.number].cursor.load(std::memory_order_acquire));
+        for (const std::uint64_t end = from->committed(ring_class::critical); at < end; ++at) {
+            const std::uint32_t slot =
+                places.entries[at & places.mask].load(std::memory_order_relaxed);  // as above
+            const void* const event = from->payload(slot);
+            if (sub.face.wants(sub, event)) {
+                undelivered_(sub.name, event);
+            }
+        }
+    }
+}
+
 void engine::collect(stop_report& report) noexcept {
     for (std::uint64_t left = live(); left != 0; left &= left - 1) {
         subscription_core& sub = subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))];
@@ -315,6 +339,9 @@ void engine::collect(stop_report& report) noexcept {
         if (!held) {  // a stuck worker owns its inbox
             critical += sub.box[1].count - sub.box[1].head;
             all += sub.box[0].count - sub.box[0].head + sub.box[1].count - sub.box[1].head;
+            if (critical != 0) {
+                tell_undelivered(sub);
+            }
             for (inbox& box : sub.box) {
                 sub.face.discard(sub, *this, box);
             }

@@ -8,8 +8,10 @@
 // nothing per event.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <concepts>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -80,6 +82,21 @@ class dispatcher {
     /// Raises the routing version; market data stamped before it is stale from here on.
     std::uint64_t flip() noexcept { return engine_->flip(); }
     [[nodiscard]] std::uint64_t routing_version() const noexcept { return engine_->version(); }
+
+    /// The routing version itself, for an orchestrator that stamps partial events; valid while this
+    /// dispatcher lives.
+    [[nodiscard]] const std::atomic<std::uint64_t>& version_source() const noexcept {
+        return engine_->version_source();
+    }
+    /// Called by stop(), on its thread, with the subscription's name and each critical event that
+    /// the subscription wanted and that the deadline left undelivered. Events held by a handler
+    /// that never returns are counted in the report but not told. What it throws ends the process.
+    void on_undelivered(std::function<void(std::string_view, const E&)> callback) {
+        engine_->set_undelivered(
+            [tell = std::move(callback)](std::string_view name, const void* event) {
+                tell(name, *static_cast<const E*>(event));
+            });
+    }
 
     [[nodiscard]] dispatcher_stats stats() const { return engine_->stats(); }
     /// The bytes of every pool, ring and table made so far; nothing grows after start() but what

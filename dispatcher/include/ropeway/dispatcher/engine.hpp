@@ -9,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -78,6 +79,15 @@ class engine : public std::enable_shared_from_this<engine> {
         // Acquire pairs with flip(): what was done before the flip is visible to who sees it.
         return version_.load(std::memory_order_acquire);
     }
+    [[nodiscard]] const std::atomic<std::uint64_t>& version_source() const noexcept {
+        return version_;
+    }
+    /// Called by stop() for each critical event that a subscription wanted and did not get.
+    using undelivered_callback = std::function<void(std::string_view, const void*)>;
+    void set_undelivered(undelivered_callback callback) {
+        const std::lock_guard lock{registry_};
+        undelivered_ = std::move(callback);
+    }
     /// Raises the routing version by one (or to `to`, if that is higher); returns the new one.
     std::uint64_t flip(std::uint64_t to = 0) noexcept;
 
@@ -128,6 +138,7 @@ class engine : public std::enable_shared_from_this<engine> {
     [[nodiscard]] bool all_taken() const noexcept;
     void close_publishers() noexcept;
     void collect(stop_report& report) noexcept;
+    void tell_undelivered(const subscription_core& sub) noexcept;
 
     // Read by everyone, written at flips, at critical publishes and on the idle edge: a block each.
     alignas(cache_block) std::atomic<std::uint64_t> version_{0};
