@@ -168,9 +168,10 @@ class engine : public std::enable_shared_from_this<engine> {
     std::unique_ptr<slot_pool> duplicates_;
     recycler recycler_;
     std::unique_ptr<failure_queue> failures_;
-    std::mutex registry_;        ///< guards registration and removal
-    bool stopped_ = false;       ///< guarded by registry_
-    stop_report last_report_{};  ///< guarded by registry_
+    std::mutex registry_;                 ///< guards registration and removal
+    undelivered_callback undelivered_{};  ///< guarded by registry_
+    bool stopped_ = false;                ///< guarded by registry_
+    stop_report last_report_{};           ///< guarded by registry_
 };
 
 }  // namespace ropeway::detail

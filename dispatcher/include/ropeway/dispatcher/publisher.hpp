@@ -50,7 +50,7 @@ class [[nodiscard]] claimed {
 
   private:
     friend class publisher<E>;
-    enum class declared_class : std::uint8_t { none, market, critical };
+    enum class declared_class : std::uint8_t { nothing, as_market, as_critical };
 
     void give_back() noexcept {
         if (core_ != nullptr) {
@@ -61,7 +61,7 @@ class [[nodiscard]] claimed {
     detail::publisher_core* core_ = nullptr;
     E* event_ = nullptr;
     detail::claimed_slot slot_{};
-    declared_class declared_ = declared_class::none;
+    declared_class declared_ = declared_class::nothing;
 };
 
 /// Publishes events into its two rings (market data and critical kinds).
@@ -92,8 +92,8 @@ class publisher {
         claimed<E> slot = claim();
         if (slot) {
             slot->kind = kind;
-            slot.declared_ = critical_kind(*slot) ? claimed<E>::declared_class::critical
-                                                  : claimed<E>::declared_class::market;
+            slot.declared_ = critical_kind(*slot) ? claimed<E>::declared_class::as_critical
+                                                  : claimed<E>::declared_class::as_market;
         }
         return slot;
     }
@@ -156,11 +156,12 @@ publish_status publisher<E>::put_one(claimed<E>& event, std::chrono::nanoseconds
                                      publish_result& result) noexcept {
     const std::uint32_t kind = traits::kind(*event);
     const bool critical_event = traits::is_critical(kind);
-    if (event.core_ != core_ || event.declared_ != claimed<E>::declared_class::none) [[unlikely]] {
-        if (!core_->check_claim(
-                event.core_, event.slot_,
-                event.declared_ == claimed<E>::declared_class::none ||
-                    (event.declared_ == claimed<E>::declared_class::critical) == critical_event)) {
+    if (event.core_ != core_ || event.declared_ != claimed<E>::declared_class::nothing)
+        [[unlikely]] {
+        if (!core_->check_claim(event.core_, event.slot_,
+                                event.declared_ == claimed<E>::declared_class::nothing ||
+                                    (event.declared_ == claimed<E>::declared_class::as_critical) ==
+                                        critical_event)) {
             return publish_status::misuse;
         }
     }
