@@ -3,7 +3,7 @@
 #
 # banned.sh ROOT: what this code base does not do. Prints FILE:LINE: [rule] text for each hit; exit 1 if there is one.
 #   detach   a detached thread            async   std::async              sleep   a sleep in a test
-#   alloc    raw new or delete            put     a put outside the recycler
+#   alloc    raw new or delete            put     a slot given back outside the recycler
 #   lock     a lock                       order   an atomic operation that does not name its memory order
 #   todo     a note to oneself (spelled apart below, so that this file may be scanned too)
 # banned_allowed.txt beside ROOT's scripts lists the files that may break a rule, each with its reason.
@@ -44,7 +44,8 @@ awk -v allowed="$allowed" '
         if (code ~ lock) report("lock")
         if (code ~ b "new +[A-Za-z_:(]" && code !~ b "new +\\(" && code !~ /operator +new/ || \
             code ~ b "delete( *\\[ *\\])? +[A-Za-z_:(*]" && code !~ /operator +delete/) report("alloc")
-        if (code ~ /(\.|->)(put|put_n|put_raw) *\(/) report("put")
+        if (code ~ /(\.|->)(put|put_n|put_raw|check_in|push_direct) *\(/ || \
+            code ~ /(slab_?|storage *\( *\))(\.|->)release *\(/) report("put")
         if (library && (code ~ /(\.|->)(load|test_and_set) *\( *\)/ || \
             code ~ /(\.|->)(store|exchange|fetch_add|fetch_sub|fetch_or|fetch_and|fetch_xor) *\([^,()]*\)/ || \
             code ~ /(\.|->)compare_exchange_(weak|strong) *\([^,()]*,[^,()]*\)/)) report("order")
