@@ -17,7 +17,7 @@ function(ropeway_install_component component)
 endfunction()
 
 set_target_properties(ropeway_core PROPERTIES EXPORT_NAME core)
-ropeway_install_component(core ropeway_pool ropeway_consumer ropeway_dispatcher ropeway_core)
+ropeway_install_component(core ropeway_pool ropeway_consumer ropeway_throw_sites ropeway_dispatcher ropeway_core)
 if(TARGET ropeway_mimalloc)
     set_target_properties(ropeway_mimalloc PROPERTIES EXPORT_NAME mimalloc)
     ropeway_install_component(mimalloc ropeway_mimalloc)
