@@ -49,8 +49,10 @@ struct leak_site {
     std::size_t count = 0;
     std::uint32_t oldest_ms = 0;  ///< age of the oldest
     std::string thread;           ///< which thread acquired the oldest
-    trace_id trace{};             ///< trace id of the oldest, if its type has one
-    bool lent = false;            ///< at least one is a raw pointer beyond a C edge
+    std::uint16_t thread_number = 0;
+    std::uint32_t oldest_slot = 0;
+    trace_id trace{};   ///< trace id of the oldest, if its type has one
+    bool lent = false;  ///< at least one is a raw pointer beyond a C edge
 };
 
 /// Outstanding slots by site, most first.

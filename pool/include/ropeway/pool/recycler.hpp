@@ -208,7 +208,8 @@ class recycler {
     static void count_merged(slot_pool& pool) noexcept;
     static void count_direct(slot_pool& pool, std::uint32_t kind) noexcept;
     static void note_duration(thread_cache& cache, std::chrono::nanoseconds took) noexcept;
-    bool return_raw(slot_pool& pool, void* event, slot_ticket ticket, std::uint64_t meta) noexcept;
+    static bool return_raw(slot_pool& pool, const void* event, slot_ticket ticket,
+                           std::uint64_t meta) noexcept;
 
     recycler_stats past_{};  ///< of pools that ended; guarded by the registry's lock
 };

@@ -55,7 +55,10 @@ struct slab_params {
     violation_policy policy = violation_policy::log_and_drop;
     /// slab_ops::of<E>().
     slab_ops ops{};
+    /// What is done to the memory at construction: see memory_params. Default nothing.
     memory_params prepare{};
+    /// Slots that `prepare` touches; 0 = all. Less than all in a pool that may grow.
+    std::uint32_t prepared_slots = 0;
     meta_use meta = meta_use::sequence;
 };
 
@@ -211,6 +214,13 @@ class alignas(cache_block) slab {
     /// Reports a pointer that is no slot of this slab.
     void report_foreign(violation_kind kind, slot_ref held, std::uint64_t meta) noexcept;
 
+    /// Reports `count` slots of one site as leaked; `oldest` names site, thread and time.
+    void report_leak(std::uint32_t oldest, std::size_t count) noexcept;
+    /// True once a level gave lives allocations of their own.
+    [[nodiscard]] bool had_own_allocations() const noexcept {
+        return shadow_.load(std::memory_order_relaxed) != nullptr;  // relaxed: a question of fact
+    }
+
     /// Verifies a free slot's payload now; a finding is reported and the slot retired. Any thread;
     /// a hand-out of that slot waits meanwhile.
     /// @return false if the payload had been written to.
@@ -223,15 +233,16 @@ class alignas(cache_block) slab {
 
     /// Kind and trace id of a payload that somebody else may be writing to: a racy copy, for
     /// reports only. False for types that are not trivially copyable, or if the slot changed hands.
-    [[nodiscard]] bool glimpse(std::uint32_t index, std::uint32_t& kind, trace_id& trace) noexcept;
+    [[nodiscard]] bool glimpse(std::uint32_t index, std::uint32_t& kind,
+                               trace_id& trace) const noexcept;
 
     /// Reserved bytes: slots, and the tables of the levels used so far.
     [[nodiscard]] std::size_t slot_memory_bytes() const noexcept { return memory_bytes_; }
     [[nodiscard]] std::size_t guard_memory_bytes() const noexcept;
 
-    /// Prefaults and locks according to `params`, and touches every header.
+    /// Applies `params` to the first `slots` slots, at any time; contents stay as they are.
     /// @throws memory_error.
-    void warm_up(const memory_params& params);
+    void warm_up(const memory_params& params, std::uint32_t slots);
 
   private:
     static constexpr std::size_t header_bytes = sizeof(slot_header);

@@ -19,6 +19,9 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include <ropeway/pool/cache_line.hpp>
 #include <ropeway/pool/index_ring.hpp>
@@ -241,17 +244,23 @@ class alignas(cache_block) slot_pool {
     [[gnu::cold]] void drop(thread_cache& cache, slot_ref entry) noexcept;
     void insert(thread_cache& cache, slot_ref entry, std::uint16_t parker) noexcept;
     void quarantine(thread_cache& cache, slot_ref entry, std::uint16_t parker) noexcept;
-    void leave_quarantine(thread_cache& cache) noexcept;
+    void leave_quarantine(thread_cache& cache, std::uint32_t keep) noexcept;
     void release_cache(thread_cache& cache) noexcept;
+    void equip(thread_cache& cache) noexcept;
     void hand_over(thread_cache& cache, std::atomic<magazine*>& which) noexcept;
-    [[nodiscard]] bool take_full(thread_cache& cache) noexcept;
-    [[nodiscard]] std::uint32_t carve(magazine& into) noexcept;
+    [[nodiscard]] bool load(thread_cache& cache, std::atomic<magazine*>& which) noexcept;
+    [[nodiscard]] magazine* take_full() noexcept;
     [[nodiscard]] magazine* take_shell() noexcept;
+    void store_shell(magazine& shell) noexcept;
+    [[nodiscard]] std::uint32_t carve(magazine& into, std::uint32_t most) noexcept;
     [[nodiscard]] std::uint32_t shell_number(const magazine& shell) const noexcept;
-    void store_full(magazine& full) noexcept;
+    [[nodiscard]] bool forget_retired(slot_ref entry) noexcept;
     void note_high_water() noexcept;
     [[nodiscard]] thread_cache* adopt_cache(std::uint64_t owner) noexcept;
     void report_leaks() noexcept;
+
+    struct checked_tag {};
+    slot_pool(slot_pool_params params, checked_tag);
 
     slab slab_;
 
@@ -272,12 +281,14 @@ class alignas(cache_block) slot_pool {
     std::atomic<std::uint32_t> waiters_{0};
     std::atomic<std::int64_t> depot_slots_{0};  ///< entries in full_
     std::atomic<std::int64_t> direct_net_{0};   ///< out of the depot by threads without magazines
-    std::atomic<std::uint64_t> high_water_{0};
+    std::atomic<std::int64_t> high_water_{0};
     std::atomic<std::uint64_t> exhausted_{0};
-    std::atomic<std::uint64_t> direct_recycled_{0};
-    std::atomic<std::uint64_t> dropped_{0};
+    std::atomic<std::uint64_t> direct_refused_{0};
+    std::atomic<std::uint64_t> dropped_{0};  ///< retired slots whose entries are gone
     std::atomic<std::uint64_t> grown_{0};
-    std::atomic<bool> orphaned_{false};
+    std::array<std::atomic<std::uint64_t>, max_event_kinds> direct_recycled_{};
+    bool orphaned_ = false;                                       ///< written once, by retire()
+    std::vector<std::pair<std::uint16_t, std::string>> holders_;  ///< guarded by the registry
 };
 
 }  // namespace ropeway

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The calling thread's return addresses by its frame pointers: 1 to 3 ns a frame, no allocation.
+#pragma once
+
+#include <array>
+
+#include <ropeway/pool/violation.hpp>
+
+namespace ropeway::detail {
+
+/// Fills `out` with return addresses, innermost first, 0 behind the last. Code built without frame
+/// pointers ends the walk early; it never leaves the thread's stack.
+void walk_stack(std::array<const void*, stack_frames>& out) noexcept;
+
+}  // namespace ropeway::detail
