@@ -194,7 +194,7 @@ magazine* slot_pool::take_full() noexcept {
     depot_slots_.fetch_sub(shell.size(), std::memory_order_relaxed);  // relaxed: a count
     shell.travelled = 1;
     for (std::uint32_t i = 0, at = shell.size(); i != prefetch_distance && at != 0; ++i) {
-        prefetch_for_write(&slab_.header(shell.entries[--at].index));
+        prefetch_for_write(&slab_.header(shell.entry(--at).index));
     }
     return &shell;
 }
@@ -213,8 +213,7 @@ std::uint32_t slot_pool::carve(magazine& into, std::uint32_t most) noexcept {
                                            std::memory_order_relaxed));
     const std::uint32_t base = into.size();
     for (std::uint32_t i = 0; i != n; ++i) {
-        into.entries[base + i] = slab::initial(first + n - 1 - i);  // lowest on top
-        into.parkers[base + i] = 0;
+        into.set_entry(base + i, slab::initial(first + n - 1 - i), 0);  // lowest on top
     }
     into.set_size(base + n);
     return n;
@@ -289,8 +288,7 @@ void slot_pool::insert(thread_cache& cache, slot_ref entry, std::uint16_t parker
         top = other;
     }
     const std::uint32_t n = top->size();
-    top->entries[n] = entry;
-    top->parkers[n] = parker;
+    top->set_entry(n, entry, parker);
     top->set_size(n + 1);
 }
 
@@ -346,8 +344,7 @@ void slot_pool::release_cache(thread_cache& cache) noexcept {
     while (a->size() < magazine_entries_ && b->size() != 0) {
         const std::uint32_t from = b->size() - 1;
         const std::uint32_t to = a->size();
-        a->entries[to] = b->entries[from];
-        a->parkers[to] = b->parkers[from];
+        a->set_entry(to, b->entry(from), b->parkers[from]);
         b->set_size(from);
         a->set_size(to + 1);
     }

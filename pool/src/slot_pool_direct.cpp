@@ -22,7 +22,7 @@ bool slot_pool::get_direct(slot_ref& out, std::uint64_t meta) noexcept {
             }
         }
         const std::uint32_t n = shell->size() - 1;
-        const slot_ref entry = shell->entries[n];
+        const slot_ref entry = shell->entry(n);
         const std::uint16_t parker = shell->parkers[n];
         shell->set_size(n);
         store_shell(*shell);
@@ -51,8 +51,7 @@ std::size_t slot_pool::get_n_direct(slot_ref* out, std::size_t n, std::uint64_t 
 void slot_pool::push_direct(slot_ref entry, std::uint16_t parker) noexcept {
     magazine* const shell = take_shell();
     const std::uint32_t n = shell->size();
-    shell->entries[n] = entry;
-    shell->parkers[n] = parker;
+    shell->set_entry(n, entry, parker);
     shell->set_size(n + 1);
     store_shell(*shell);
     direct_net_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: a count

@@ -22,8 +22,18 @@ inline constexpr std::uint32_t magazine_capacity = 64;
 struct alignas(cache_block) magazine {
     std::atomic<std::uint32_t> count{0};  ///< written by the holder
     std::uint32_t travelled = 0;          ///< came through the depot: headers are in other caches
-    std::array<slot_ref, magazine_capacity> entries{};
+    std::array<std::uint64_t, magazine_capacity> entries{};  ///< packed slot_refs
     std::array<std::uint16_t, magazine_capacity> parkers{};
+
+    // One 64-bit word per entry: two 32-bit stores would not forward to the next get's load.
+    [[nodiscard]] slot_ref entry(std::uint32_t at) const noexcept {
+        return {static_cast<std::uint32_t>(entries[at]),
+                static_cast<std::uint32_t>(entries[at] >> 32)};
+    }
+    void set_entry(std::uint32_t at, slot_ref entry, std::uint16_t parker) noexcept {
+        entries[at] = (std::uint64_t{entry.generation} << 32) | entry.index;
+        parkers[at] = parker;
+    }
 
     [[nodiscard]] std::uint32_t size() const noexcept {
         return count.load(std::memory_order_relaxed);  // relaxed: own word, or a report

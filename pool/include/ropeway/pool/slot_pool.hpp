@@ -199,8 +199,7 @@ class alignas(cache_block) slot_pool {
             push_slow(cache, entry, parker);
             return;
         }
-        top->entries[n] = entry;
-        top->parkers[n] = parker;
+        top->set_entry(n, entry, parker);
         top->set_size(n + 1);
     }
     void push_direct(slot_ref entry, std::uint16_t parker) noexcept;
@@ -215,9 +214,9 @@ class alignas(cache_block) slot_pool {
     }
     [[nodiscard]] bool hand_out(thread_cache& cache, magazine& from, std::uint32_t at,
                                 std::uint64_t meta, slot_ref& out) noexcept {
-        const slot_ref entry = from.entries[at];
+        const slot_ref entry = from.entry(at);
         if (from.travelled != 0 && at >= prefetch_distance) {
-            prefetch_for_write(&slab_.header(from.entries[at - prefetch_distance].index));
+            prefetch_for_write(&slab_.header(from.entry(at - prefetch_distance).index));
         }
         if (!slab_.check_out_parked(entry, from.parkers[at], meta)) [[unlikely]] {
             drop(cache, entry);
