@@ -18,7 +18,8 @@ inline void cpu_relax() noexcept {
 #endif
 }
 
-/// About 20 pauses between the first polls, then yields, then sleeps of 50 us.
+/// About 20 pauses between the first polls, then yields (some milliseconds: a sleep of 50 us lasts
+/// longer than a worker lingers, and the two would fall into step), then sleeps.
 class backoff {
   public:
     void pause() noexcept {
@@ -38,7 +39,7 @@ class backoff {
 
   private:
     static constexpr std::uint32_t spins = 200;
-    static constexpr std::uint32_t yields = 1200;
+    static constexpr std::uint32_t yields = 20'000;
     std::uint32_t polls_ = 0;
 };
 
