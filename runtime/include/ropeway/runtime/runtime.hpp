@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The facade: a dispatcher with logging, failure records and violation reports around it, started
+// and stopped as one. What most programs hold.
+//
+// Ownership: owns everything it makes; subscriptions and publishers are handles. Thread safety:
+// start() and stop() from one thread; the rest from any. Allocation: nothing per event.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <ropeway/dispatcher/dispatcher.hpp>
+#include <ropeway/pool/event_pool.hpp>
+#include <ropeway/runtime/logging.hpp>
+
+namespace ropeway {
+
+/// Everything a runtime is made from.
+struct runtime_params {
+    /// Names its pools and its log lines.
+    std::string name = "ropeway";
+    /// The resident workers: count, slice, linger, arena or own threads.
+    worker_params workers{};
+    /// Subscriptions that may live at once, 1..64.
+    std::uint32_t max_subscriptions = 32;
+    /// Publishers that may be made, 1..64.
+    std::uint32_t max_publishers = 8;
+    /// Slots for duplicates; 0: enough that a worker never finds none.
+    std::uint32_t duplicate_slots = 0;
+    /// Slots for partial events that the orchestrator merges (see partials()).
+    std::uint32_t partial_slots = 1024;
+    /// Misuse detection; may be changed while running.
+    guard_level guard = guard_level::guard;
+    /// What follows a violation's report.
+    violation_policy on_violation = violation_policy::log_and_drop;
+    /// Where slots come from; null: mmap. It must outlive the runtime.
+    memory_source* memory = nullptr;
+    /// Failure records that may wait for the log's thread.
+    std::uint32_t failure_capacity = 16384;
+    /// The log; by default no sink, thus nothing is written anywhere.
+    logging_params log{};
+    /// Installs the process-wide violation handler and logs what it gets, from construction to
+    /// destruction. Off for a program that has a handler of its own.
+    bool log_violations = true;
+};
+
+/// How a runtime's stop went.
+struct runtime_report {
+    stop_report dispatcher{};
+    std::uint64_t failures = 0;           ///< handlers that threw, recorded
+    std::uint64_t failures_dropped = 0;   ///< threw, and the record found no room
+    std::uint64_t log_lines_dropped = 0;  ///< the log's queue was full
+    std::uint64_t violations = 0;         ///< reported in this process so far
+
+    /// Everything delivered, joined and returned. Failures of handlers do not make it unclean.
+    [[nodiscard]] bool clean() const noexcept { return dispatcher.clean(); }
+    /// One paragraph for a log or a terminal.
+    [[nodiscard]] std::string text() const;
+};
+
+namespace detail {
+
+/// The parts of a runtime that do not depend on the event type.
+class runtime_services {
+  public:
+    using failure_source = std::function<std::size_t(std::span<failure_record>)>;
+    explicit runtime_services(const runtime_params& params);
+    runtime_services(const runtime_services&) = delete;
+    runtime_services& operator=(const runtime_services&) = delete;
+    ~runtime_services();
+
+    void start(failure_source source);
+    /// Carries the last failures away and flushes the log; fills the report's numbers.
+    void stop(runtime_report& report) noexcept;
+    [[nodiscard]] logger& log() noexcept;
+
+  private:
+    struct parts;
+    std::unique_ptr<parts> parts_;
+};
+
+[[nodiscard]] dispatcher_params dispatcher_params_of(const runtime_params& params);
+
+}  // namespace detail
+
+/// See the file's head. `runtime` is the one for market_event.
+template <event_type E>
+class basic_runtime {
+  public:
+    /// Throws std::invalid_argument with the field, its value and the legal range;
+    /// std::runtime_error when the log's file cannot be written.
+    explicit basic_runtime(runtime_params params = {})
+        : params_(std::move(params)),
+          services_(params_),
+          partials_(pool_params{.name = params_.name + " partials",
+                                .slots = params_.partial_slots,
+                                .guard = params_.guard,
+                                .memory = params_.memory}),
+          dispatcher_(detail::dispatcher_params_of(params_)) {}
+    basic_runtime(const basic_runtime&) = delete;
+    basic_runtime& operator=(const basic_runtime&) = delete;
+    /// Stops with a second's deadline when stop() was not called.
+    ~basic_runtime() { static_cast<void>(stop(std::chrono::seconds{1})); }
+
+    /// See dispatcher::subscribe.
+    template <class Handler>
+    [[nodiscard]] ropeway::subscription subscribe(std::string_view name, overflow policy,
+                                                  subscription_params params, Handler&& handler) {
+        return dispatcher_.subscribe(name, policy, std::move(params),
+                                     std::forward<Handler>(handler));
+    }
+    /// See dispatcher::publisher.
+    [[nodiscard]] ropeway::publisher<E> publisher(std::string_view name,
+                                                  const publisher_params& params = {}) {
+        return dispatcher_.publisher(name, params);
+    }
+
+    /// Starts the log, then the workers. Throws parallelism_error, with the remedy.
+    void start() {
+        services_.start([this](std::span<failure_record> out) noexcept {
+            return dispatcher_.drain_failures(out);
+        });
+        dispatcher_.start();
+    }
+    /// Stops in the reverse order: refuses new events, drains, joins, carries the last failures to
+    /// the log. A second call returns the same report.
+    runtime_report stop(std::chrono::nanoseconds deadline) {
+        if (!stopped_) {
+            report_.dispatcher = dispatcher_.stop(deadline);
+            const dispatcher_stats end = dispatcher_.stats();
+            report_.failures = end.failures_recorded;
+            report_.failures_dropped = end.failures_dropped;
+            services_.stop(report_);
+            stopped_ = true;
+        }
+        return report_;
+    }
+
+    std::uint64_t flip() noexcept { return dispatcher_.flip(); }
+    [[nodiscard]] std::uint64_t routing_version() const noexcept {
+        return dispatcher_.routing_version();
+    }
+    [[nodiscard]] dispatcher_stats stats() const { return dispatcher_.stats(); }
+    /// Bytes of every pool, ring and table made so far.
+    [[nodiscard]] std::vector<memory_use> memory_report() const {
+        auto out = dispatcher_.memory_report();
+        out.push_back({params_.name + " partials", partials_.memory_report().total_bytes()});
+        return out;
+    }
+    void set_guard(guard_level level) noexcept { dispatcher_.set_guard(level); }
+
+    /// Events that are no publisher's yet: what an orchestrator merges.
+    [[nodiscard]] event_pool<E>& partials() noexcept { return partials_; }
+    [[nodiscard]] ropeway::dispatcher<E>& events() noexcept { return dispatcher_; }
+    [[nodiscard]] logger& log() noexcept { return services_.log(); }
+
+  private:
+    runtime_params params_;
+    detail::runtime_services services_;
+    event_pool<E> partials_;
+    ropeway::dispatcher<E> dispatcher_;
+    runtime_report report_{};  ///< of stop(), on the thread that calls it
+    bool stopped_ = false;     ///< as above
+};
+
+using runtime = basic_runtime<market_event>;
+
+}  // namespace ropeway
