@@ -23,9 +23,6 @@ namespace ropeway {
 
 namespace {
 
-constexpr std::uint32_t sampled_every = 1024;
-thread_local constinit std::uint32_t until_sample = sampled_every;
-
 /// The slot that this thread released last, per slab (direct-mapped by the slab's number).
 struct last_release {
     std::uint32_t slab = 0;
@@ -67,14 +64,6 @@ std::uint64_t bytes_at(const std::byte* at, std::size_t offset, std::size_t byte
 }
 
 }  // namespace
-
-bool slab::sample_now() noexcept {
-    if (--until_sample != 0) [[likely]] {
-        return false;
-    }
-    until_sample = sampled_every;
-    return true;
-}
 
 bool slab::claim_free(slot_ref entry, std::uint64_t meta, std::uint32_t parker,
                       std::uint64_t& word) noexcept {
@@ -170,21 +159,11 @@ void slab::end_heap_life(std::uint32_t index) noexcept {
 }
 
 bool slab::check_out_slow(slot_ref entry, std::uint64_t meta, std::uint32_t parker) noexcept {
+    // At `sampled` the slot is here because its word was not the expected one, or for its turn:
+    // then the countdown was just set anew.
     const guard_level now = level();
-    const bool watch = now >= guard_level::full || (now == guard_level::sampled && sample_now());
-    slot_header& h = header(entry.index);
-    if (!watch) {
-        const auto own = static_cast<std::uint16_t>(parker);
-        // relaxed (all three): see invariant 2
-        if (parker != any_parker && h.word.load(std::memory_order_relaxed) ==
-                                        slot_word::make(entry.generation, slot_state::free, 0, own))
-            [[likely]] {
-            h.meta.store(meta, std::memory_order_relaxed);
-            h.word.store(slot_word::make(entry.generation, slot_state::live),
-                         std::memory_order_relaxed);
-            return true;
-        }
-    }
+    const bool watch = now >= guard_level::full || (now == guard_level::sampled &&
+                                                    detail::until_sample == detail::sampled_every);
     std::uint64_t word = 0;
     if (!claim_free(entry, meta, parker, word)) {
         return false;
@@ -193,6 +172,7 @@ bool slab::check_out_slow(slot_ref entry, std::uint64_t meta, std::uint32_t park
         retire(entry.index, entry.generation);
         return false;
     }
+    slot_header& h = header(entry.index);
     const std::uint64_t flags = begin_life(entry.index, watch);
     if (watch) {
         note(entry, slot_action::acquired, meta, meta_thread(meta));

@@ -320,7 +320,6 @@ void slot_pool::leave_quarantine(thread_cache& cache, std::uint32_t keep) noexce
         const std::uint32_t at = cache.oldest;
         cache.oldest = (at + 1) % max_quarantine;
         cache.waiting.store(--n, std::memory_order_relaxed);  // relaxed: read by reports only
-        slab_.verify(cache.quarantine[at]);  // a finding retires it; its entry is dropped later
         insert(cache, cache.quarantine[at], cache.quarantine_parkers[at]);
     }
 }
@@ -335,6 +334,11 @@ void slot_pool::hand_over(thread_cache& cache, std::atomic<magazine*>& which) no
 }
 
 void slot_pool::release_cache(thread_cache& cache) noexcept {
+    const std::uint32_t waiting = cache.waiting.load(std::memory_order_relaxed);  // own
+    for (std::uint32_t i = 0; i != waiting; ++i) {
+        // A finding retires the slot; its entry is dropped at the next hand-out.
+        slab_.verify(cache.quarantine[(cache.oldest + i) % max_quarantine]);
+    }
     leave_quarantine(cache, 0);
     magazine* const a = own(cache.current);
     magazine* const b = own(cache.previous);

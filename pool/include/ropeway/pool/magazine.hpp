@@ -7,6 +7,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -27,11 +28,10 @@ struct alignas(cache_block) magazine {
 
     // One 64-bit word per entry: two 32-bit stores would not forward to the next get's load.
     [[nodiscard]] slot_ref entry(std::uint32_t at) const noexcept {
-        return {static_cast<std::uint32_t>(entries[at]),
-                static_cast<std::uint32_t>(entries[at] >> 32)};
+        return std::bit_cast<slot_ref>(entries[at]);
     }
     void set_entry(std::uint32_t at, slot_ref entry, std::uint16_t parker) noexcept {
-        entries[at] = (std::uint64_t{entry.generation} << 32) | entry.index;
+        entries[at] = slot_bits(entry);
         parkers[at] = parker;
     }
 

@@ -6,6 +6,7 @@
 // Any thread; an instance must outlive the pools bound to it.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
@@ -176,13 +177,50 @@ class recycler {
         }
         return_one<E>(pool, held[0], meta);  // keeps the sampling of durations
         thread_cache* const cache = pool.this_cache();
-        for (std::size_t i = 1; i != n; ++i) {
-            if (cache != nullptr) [[likely]] {
-                return_to<E>(pool, *cache, held[i], meta);
-            } else {
-                return_direct<E>(pool, held[i], meta);
+        for (std::size_t i = 1; i != n;) {
+            if (cache == nullptr) [[unlikely]] {
+                return_direct<E>(pool, held[i++], meta);
+                continue;
+            }
+            if constexpr (std::is_trivially_copyable_v<E>) {
+                i += return_run<E>(pool, *cache, {held + i, n - i}, meta);
+            }
+            if (i != n) {
+                return_to<E>(pool, *cache, held[i++], meta);
             }
         }
+    }
+    /// As many returns as the thread's magazine has room for, with what is common to them done
+    /// once.
+    template <event_type E>
+    static std::size_t return_run(slot_pool& pool, thread_cache& cache,
+                                  std::span<const slot_ref> held, std::uint64_t meta) noexcept {
+        const guard_level level = pool.slab_.level();
+        magazine& top = *slot_pool::own(cache.current);
+        const std::size_t most = std::min<std::size_t>(pool.room(top), held.size());
+        if (level > guard_level::sampled || most == 0) [[unlikely]] {
+            return 0;
+        }
+        const std::uint16_t parker = meta_thread(meta);
+        std::uint32_t at = top.size();
+        std::uint32_t kind_before = 0;
+        std::uint64_t same_kind = 0;
+        for (const slot_ref ref : held.first(most)) {
+            std::uint32_t kind = 0;
+            if (!pool.slab_.release_at<E>(level, ref, meta, kind)) [[unlikely]] {
+                continue;
+            }
+            if (kind != kind_before) {
+                cache.recycled[kind_cell(kind_before)].add(same_kind);
+                kind_before = kind;
+                same_kind = 0;
+            }
+            ++same_kind;
+            top.set_entry(at++, slab::after_check_in(ref), parker);
+        }
+        cache.recycled[kind_cell(kind_before)].add(same_kind);
+        top.set_size(at);
+        return most;
     }
     template <event_type E>
     static bool return_to(slot_pool& pool, thread_cache& cache, slot_ref held,

@@ -17,6 +17,7 @@
 #pragma once
 
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <new>
@@ -64,6 +65,12 @@ struct slab_params {
 
 /// Eight bytes of the pattern that fills a free payload at `full`.
 inline constexpr std::uint64_t poison_pattern = 0xDEAD'BEEF'DEAD'BEEF;
+
+namespace detail {
+/// `sampled`: of the calling thread's gets one in this many is treated as at `full`.
+inline constexpr std::uint32_t sampled_every = 1024;
+inline thread_local constinit std::uint32_t until_sample = sampled_every;
+}  // namespace detail
 
 /// Slots, headers and guard.
 /// Thread safety: every function may be called from any thread; those that take a slot_ref only by
@@ -113,7 +120,7 @@ class alignas(cache_block) slab {
     }
     /// What a successful check_in turns a reference into.
     [[nodiscard]] static constexpr slot_ref after_check_in(slot_ref held) noexcept {
-        return {held.index, held.generation + 1};
+        return std::bit_cast<slot_ref>(slot_bits(held) + one_generation);
     }
 
     /// relaxed: a changed level takes effect at each thread's next operation
@@ -140,13 +147,13 @@ class alignas(cache_block) slab {
     /// @return false: not the holder's to give back; reported, and it must not be inserted.
     [[nodiscard]] bool check_in(slot_ref held) noexcept {
         const guard_level now = level();
-        if (now > guard_level::guard || !ops_.poisonable) [[unlikely]] {
+        if (now > guard_level::sampled || !ops_.poisonable) [[unlikely]] {
             return check_in_slow({held, 0, false, slot_state::live}, nullptr);
         }
-        if (now == guard_level::guard && !holds(held)) [[unlikely]] {
+        if (now != guard_level::off && !holds(held)) [[unlikely]] {
             return check_in_slow({held, 0, false, slot_state::live}, nullptr);
         }
-        set_word(held.index, slot_word::make(held.generation + 1, slot_state::free));
+        set_word(held.index, slot_word::of(after_check_in(held), slot_state::free));
         return true;
     }
 
@@ -155,10 +162,17 @@ class alignas(cache_block) slab {
     template <event_type E>
     [[nodiscard]] bool release(slot_ref held, std::uint64_t meta, std::uint32_t& kind) noexcept {
         const guard_level now = level();
-        if (now > guard_level::guard) [[unlikely]] {
+        if (now > guard_level::sampled) [[unlikely]] {
             return check_in_slow({held, meta, true, slot_state::live}, &kind);
         }
-        if (now == guard_level::guard && !holds(held)) [[unlikely]] {
+        return release_at<E>(now, held, meta, kind);
+    }
+    /// The same for a run of slots whose level, at most `sampled`, was read before the first: a
+    /// sampled slot carries a flag, so that its word is not the expected one.
+    template <event_type E>
+    [[nodiscard]] bool release_at(guard_level now, slot_ref held, std::uint64_t meta,
+                                  std::uint32_t& kind) noexcept {
+        if (now != guard_level::off && !holds(held)) [[unlikely]] {
             return check_in_slow({held, meta, true, slot_state::live}, &kind);
         }
         E& event = *static_cast<E*>(payload(held.index));
@@ -169,7 +183,7 @@ class alignas(cache_block) slab {
         slot_header& h = header(held.index);
         // relaxed (both): see invariant 2
         h.meta.store(meta, std::memory_order_relaxed);
-        h.word.store(slot_word::make(held.generation + 1, slot_state::free, 0, meta_thread(meta)),
+        h.word.store(slot_word::of(after_check_in(held), slot_state::free, meta_thread(meta)),
                      std::memory_order_relaxed);
         return true;
     }
@@ -177,16 +191,18 @@ class alignas(cache_block) slab {
     /// check_in and check_out in one touch: a ring original's next life begins at once.
     [[nodiscard]] bool renew(slot_ref held, std::uint64_t meta) noexcept {
         const guard_level now = level();
-        if (now > guard_level::guard || !ops_.poisonable) [[unlikely]] {
+        const bool watched =
+            now > guard_level::sampled || (now == guard_level::sampled && sample_now());
+        if (watched || !ops_.poisonable) [[unlikely]] {
             return check_in(held) && check_out(after_check_in(held), meta);
         }
-        if (now == guard_level::guard && !holds(held)) [[unlikely]] {
+        if (now != guard_level::off && !holds(held)) [[unlikely]] {
             return check_in(held) && check_out(after_check_in(held), meta);
         }
         slot_header& h = header(held.index);
         // relaxed (both): see invariant 2
         h.meta.store(meta, std::memory_order_relaxed);
-        h.word.store(slot_word::make(held.generation + 1, slot_state::live),
+        h.word.store(slot_word::of(after_check_in(held), slot_state::live),
                      std::memory_order_relaxed);
         return true;
     }
@@ -245,6 +261,7 @@ class alignas(cache_block) slab {
     void warm_up(const memory_params& params, std::uint32_t slots);
 
   private:
+    friend class slot_pool;
     static constexpr std::size_t header_bytes = sizeof(slot_header);
     static constexpr std::uint32_t any_parker = 0x1'0000;
 
@@ -262,33 +279,36 @@ class alignas(cache_block) slab {
     [[nodiscard]] bool holds(slot_ref held) const noexcept {
         // relaxed: see invariant 2
         return held.index < slots_ && header(held.index).word.load(std::memory_order_relaxed) ==
-                                          slot_word::make(held.generation, slot_state::live);
+                                          slot_word::of(held, slot_state::live);
     }
     void set_word(std::uint32_t index, std::uint64_t word) noexcept {
         header(index).word.store(word, std::memory_order_relaxed);  // relaxed: see invariant 2
     }
     [[nodiscard]] bool check_out_as(slot_ref entry, std::uint64_t meta,
                                     std::uint32_t parker) noexcept {
-        const guard_level now = level();
-        if (now > guard_level::guard) [[unlikely]] {
+        return check_out_at(level(), entry, meta, parker);
+    }
+    [[nodiscard]] bool check_out_at(guard_level now, slot_ref entry, std::uint64_t meta,
+                                    std::uint32_t parker) noexcept {
+        if (now > guard_level::guard && (now != guard_level::sampled || sample_now()))
+            [[unlikely]] {
             return check_out_slow(entry, meta, parker);
         }
         slot_header& h = header(entry.index);
-        if (now == guard_level::guard) {
+        if (now != guard_level::off) {
             const std::uint64_t word = h.word.load(std::memory_order_relaxed);  // invariant 2
-            const bool fits = parker == any_parker
-                                  ? (word & ~slot_word::parker_mask) ==
-                                        slot_word::make(entry.generation, slot_state::free)
-                                  : word == slot_word::make(entry.generation, slot_state::free, 0,
-                                                            static_cast<std::uint16_t>(parker));
+            const bool fits =
+                parker == any_parker
+                    ? (word & ~slot_word::parker_mask) == slot_word::of(entry, slot_state::free)
+                    : word == slot_word::of(entry, slot_state::free,
+                                            static_cast<std::uint16_t>(parker));
             if (!fits) [[unlikely]] {
                 return check_out_slow(entry, meta, parker);
             }
         }
         // relaxed (both): see invariant 2
         h.meta.store(meta, std::memory_order_relaxed);
-        h.word.store(slot_word::make(entry.generation, slot_state::live),
-                     std::memory_order_relaxed);
+        h.word.store(slot_word::of(entry, slot_state::live), std::memory_order_relaxed);
         return true;
     }
 
@@ -310,7 +330,13 @@ class alignas(cache_block) slab {
     void compare_seal(const return_request& request, std::uint64_t word) noexcept;
     void retire(std::uint32_t index, std::uint32_t generation) noexcept;
     void verify_previous(slot_ref released) noexcept;
-    [[nodiscard]] bool sample_now() noexcept;
+    [[nodiscard]] static bool sample_now() noexcept {
+        if (--detail::until_sample != 0) [[likely]] {
+            return false;
+        }
+        detail::until_sample = detail::sampled_every;
+        return true;
+    }
 
     // slab_report.cpp
     struct difference {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <atomic>
+#include <bit>
 #include <cstdint>
 
 namespace ropeway {
@@ -19,6 +20,16 @@ struct slot_ref {
     std::uint32_t generation = 0;
     friend constexpr bool operator==(slot_ref, slot_ref) noexcept = default;
 };
+
+static_assert(std::endian::native == std::endian::little, "slot_bits keeps the generation on top");
+
+/// A reference as one register, the generation in the upper half. The hot paths compute with it:
+/// as a struct it would go through memory, and its halves would not forward to a 64-bit load.
+[[nodiscard]] constexpr std::uint64_t slot_bits(slot_ref ref) noexcept {
+    return std::bit_cast<std::uint64_t>(ref);
+}
+inline constexpr std::uint64_t generation_bits = 0xFFFF'FFFF'0000'0000;
+inline constexpr std::uint64_t one_generation = std::uint64_t{1} << 32;
 
 /// A reference that also says of which pool: what a handle's holder may keep to ask later whether
 /// the event is still the one he saw.
@@ -53,6 +64,12 @@ inline constexpr std::uint64_t parker_mask = 0xFFFF'0000;
                                            std::uint64_t flags = 0,
                                            std::uint16_t parker = 0) noexcept {
     return (std::uint64_t{generation} << 32) | (std::uint64_t{parker} << 16) | flags |
+           static_cast<std::uint64_t>(state);
+}
+/// The word of this life of a slot, from its reference.
+[[nodiscard]] constexpr std::uint64_t of(slot_ref life, slot_state state,
+                                         std::uint16_t parker = 0) noexcept {
+    return (slot_bits(life) & generation_bits) | (std::uint64_t{parker} << 16) |
            static_cast<std::uint64_t>(state);
 }
 [[nodiscard]] constexpr std::uint32_t generation(std::uint64_t word) noexcept {

@@ -12,6 +12,7 @@
 //  3. outstanding = slots out of the depot - slots in magazines and quarantines - retired.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -108,9 +109,10 @@ class alignas(cache_block) slot_pool {
             std::uint32_t n = top->size();
             while (n != 0) {
                 top->set_size(--n);
-                if (hand_out(*cache, *top, n, meta, out)) [[likely]] {
+                if (hand_out(slab_.level(), *top, n, meta, out)) [[likely]] {
                     return true;
                 }
+                drop(*cache, top->entry(n));
             }
         } while (refill(*cache));
         return false;
@@ -121,13 +123,18 @@ class alignas(cache_block) slot_pool {
         if (cache == nullptr) [[unlikely]] {
             return get_n_direct(out, n, meta);
         }
+        const guard_level level = slab_.level();
         std::size_t got = 0;
         while (got != n) {
             magazine* const top = own(cache->current);
             std::uint32_t left = top->size();
             while (left != 0 && got != n) {
                 --left;
-                got += hand_out(*cache, *top, left, meta, out[got]) ? 1U : 0U;
+                if (hand_out(level, *top, left, meta, out[got])) [[likely]] {
+                    ++got;
+                } else {
+                    drop(*cache, top->entry(left));
+                }
             }
             top->set_size(left);
             if (got != n && !refill(*cache)) {
@@ -141,7 +148,7 @@ class alignas(cache_block) slot_pool {
     [[nodiscard]] std::size_t ensure(std::size_t n) noexcept {
         thread_cache* const cache = this_cache();
         if (cache == nullptr) [[unlikely]] {
-            return 0;
+            return std::min(n, available());
         }
         const std::size_t have = own(cache->current)->size();
         return have >= n ? n : ensure_slow(*cache, n);
@@ -212,18 +219,19 @@ class alignas(cache_block) slot_pool {
     [[nodiscard]] static magazine* own(const std::atomic<magazine*>& of) noexcept {
         return of.load(std::memory_order_relaxed);  // relaxed: written by this thread
     }
-    [[nodiscard]] bool hand_out(thread_cache& cache, magazine& from, std::uint32_t at,
+    /// Room for a run of pushes: 0 if each of them must be looked at by itself.
+    [[nodiscard]] std::uint32_t room(const magazine& top) const noexcept {
+        // relaxed: as in push()
+        return attention_.load(std::memory_order_relaxed) == 0 ? magazine_entries_ - top.size() : 0;
+    }
+    [[nodiscard]] bool hand_out(guard_level level, magazine& from, std::uint32_t at,
                                 std::uint64_t meta, slot_ref& out) noexcept {
         const slot_ref entry = from.entry(at);
         if (from.travelled != 0 && at >= prefetch_distance) {
             prefetch_for_write(&slab_.header(from.entry(at - prefetch_distance).index));
         }
-        if (!slab_.check_out_parked(entry, from.parkers[at], meta)) [[unlikely]] {
-            drop(cache, entry);
-            return false;
-        }
         out = entry;
-        return true;
+        return slab_.check_out_at(level, entry, meta, from.parkers[at]);
     }
 
     static constexpr std::uint32_t prefetch_distance = 4;
