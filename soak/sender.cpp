@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <thread>
 #include <utility>
 
@@ -25,7 +26,11 @@ void sender::run(const std::stop_token& stop) {
     if (params_.keep_a_claim) {
         kept_ = out_.claim();
     }
-    publish_all(stop);
+    try {
+        publish_all(stop);
+    } catch (const std::exception& error) {
+        error_ = error.what();  // the file changed since it was inspected
+    }
     for (auto& slot : packet_) {
         slot = {};  // what was not sent goes back
     }
