@@ -7,17 +7,20 @@
 // start() and stop() from one thread; the rest from any. Allocation: nothing per event.
 #pragma once
 
-#include <atomic>
 #include <chrono>
+#include <concepts>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <ropeway/dispatcher/dispatcher.hpp>
 #include <ropeway/pool/event_pool.hpp>
+#include <ropeway/runtime/failure_log.hpp>
 #include <ropeway/runtime/logging.hpp>
 
 namespace ropeway {
@@ -46,8 +49,10 @@ struct runtime_params {
     std::uint32_t failure_capacity = 16384;
     /// The log; by default no sink, thus nothing is written anywhere.
     logging_params log{};
-    /// Installs the process-wide violation handler and logs what it gets, from construction to
-    /// destruction. Off for a program that has a handler of its own.
+    /// Called with every failure record before it is logged, on the log's thread. Default: none.
+    std::function<void(const failure_record&)> on_failure{};
+    /// Installs the process-wide violation handler and logs what it gets, until destruction; of
+    /// several runtimes the one made last. Off for a program that has a handler of its own.
     bool log_violations = true;
 };
 
@@ -70,13 +75,13 @@ namespace detail {
 /// The parts of a runtime that do not depend on the event type.
 class runtime_services {
   public:
-    using failure_source = std::function<std::size_t(std::span<failure_record>)>;
     explicit runtime_services(const runtime_params& params);
     runtime_services(const runtime_services&) = delete;
     runtime_services& operator=(const runtime_services&) = delete;
     ~runtime_services();
 
-    void start(failure_source source);
+    /// `kind_name` renders the event type's kinds in the log; null: as numbers.
+    void start(failure_source source, std::string_view (*kind_name)(std::uint32_t));
     /// Carries the last failures away and flushes the log; fills the report's numbers.
     void stop(runtime_report& report) noexcept;
     [[nodiscard]] logger& log() noexcept;
@@ -124,9 +129,11 @@ class basic_runtime {
 
     /// Starts the log, then the workers. Throws parallelism_error, with the remedy.
     void start() {
-        services_.start([this](std::span<failure_record> out) noexcept {
-            return dispatcher_.drain_failures(out);
-        });
+        services_.start(
+            [this](std::span<failure_record> out) noexcept {
+                return dispatcher_.drain_failures(out);
+            },
+            kind_name());
         dispatcher_.start();
     }
     /// Stops in the reverse order: refuses new events, drains, joins, carries the last failures to
@@ -162,6 +169,14 @@ class basic_runtime {
     [[nodiscard]] logger& log() noexcept { return services_.log(); }
 
   private:
+    static constexpr auto kind_name() noexcept -> std::string_view (*)(std::uint32_t) {
+        if constexpr (std::same_as<E, market_event>) {
+            return [](std::uint32_t kind) { return to_string(static_cast<event_kind>(kind)); };
+        } else {
+            return nullptr;
+        }
+    }
+
     runtime_params params_;
     detail::runtime_services services_;
     event_pool<E> partials_;
@@ -170,6 +185,7 @@ class basic_runtime {
     bool stopped_ = false;     ///< as above
 };
 
+extern template class basic_runtime<market_event>;
 using runtime = basic_runtime<market_event>;
 
 }  // namespace ropeway
