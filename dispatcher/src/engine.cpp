@@ -299,11 +299,16 @@ void engine::close_cursors(subscription_core& sub) noexcept {
 
 void engine::finish_removal(subscription_core& sub) noexcept {
     close_cursors(sub);
-    live_.fetch_and(~bit_of(sub.number), std::memory_order_seq_cst);  // pairs with refresh()
+    void* object = nullptr;
+    {
+        const std::lock_guard lock{faces_};
+        live_.fetch_and(~bit_of(sub.number), std::memory_order_seq_cst);  // pairs with refresh()
+        object = std::exchange(sub.face.object, nullptr);
+    }
     for (inbox& box : sub.box) {
         sub.face.discard(sub, *this, box);
     }
-    sub.face.destroy(std::exchange(sub.face.object, nullptr));
+    sub.face.destroy(object);
     taken_numbers_.fetch_and(~bit_of(sub.number), std::memory_order_release);  // vacant_number()
 }
 

@@ -59,17 +59,19 @@ publisher_core::publisher_core(engine& owner, std::uint32_t number, std::string 
 
 bool publisher_core::enter() noexcept {
     const std::uint32_t me = std::uint32_t{thread_number()} + 1;
-    eager_ = slots_.level() >= guard_level::full;
-    if (eager_) {
+    const bool exact = slots_.level() >= guard_level::full;
+    if (exact) {
         std::uint32_t nobody = 0;
         // Acquire pairs with leave(): a publisher handed over brings its private state along.
         if (inside_.compare_exchange_strong(nobody, me, std::memory_order_acquire,
                                             std::memory_order_relaxed)) {
+            eager_ = true;  // only now: it belongs to whoever is inside
             return true;
         }
     } else if (inside_.load(std::memory_order_acquire) == 0) {  // acquire: as above
         // Relaxed: only a thread that breaks the rule races here; `full` tells it exactly.
         inside_.store(me, std::memory_order_relaxed);
+        eager_ = false;
         return true;
     }
     report(violation_kind::concurrent_publisher, 0, 0);

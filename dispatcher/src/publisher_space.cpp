@@ -25,6 +25,9 @@ bool publisher_core::make_free(ring_class c, std::chrono::nanoseconds deadline,
     if (refresh(c) || had_room) {
         return true;
     }
+    if (commit_placed() && refresh(c)) {
+        return true;
+    }
     why.held_by = site_text(owner_->subscription(blocker_).site);
     if (handler_depth() != 0) {
         why.status = publish_status::would_block;
@@ -41,6 +44,15 @@ bool publisher_core::make_free(ring_class c, std::chrono::nanoseconds deadline,
     why.held_by = site_text(owner_->subscription(blocker_).site);
     why.status = closed() ? publish_status::stopped : publish_status::full;
     return false;
+}
+
+bool publisher_core::commit_placed() noexcept {
+    // Relaxed: written by this thread.
+    if (tail.load(std::memory_order_relaxed) == tail_word::of(position_[0], position_[1])) {
+        return false;
+    }
+    commit(true);
+    return true;
 }
 
 bool publisher_core::wait_for(ring_class c, std::chrono::nanoseconds deadline) noexcept {
@@ -73,7 +85,10 @@ bool publisher_core::refresh(ring_class c) noexcept {
     // Pairs with add_subscription()'s fence: either we see its live bit, or it sees our last tail
     // and starts at or after it, so no place it needs is overwritten.
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    std::uint64_t low = at;
+    // Not `at`: a subscription that we do not see may start at the tail, before what a packet has
+    // placed already.
+    const std::uint64_t tail_at = committed(c);
+    std::uint64_t low = tail_at;
     std::uint64_t pin_low = at;
     for (std::uint64_t left = owner_->live(); left != 0; left &= left - 1) {
         const auto number = static_cast<std::uint32_t>(std::countr_zero(left));
@@ -83,10 +98,10 @@ bool publisher_core::refresh(ring_class c) noexcept {
         std::uint64_t word = block.cursor.load(std::memory_order_acquire);
         if (word == cursor_word::join) {
             // Whoever wins sets the stated start; acq_rel as for every hand-over of a cursor.
-            if (block.cursor.compare_exchange_strong(word, cursor_word::at(at),
+            if (block.cursor.compare_exchange_strong(word, cursor_word::at(tail_at),
                                                      std::memory_order_acq_rel,
                                                      std::memory_order_acquire)) {
-                word = cursor_word::at(at);
+                word = cursor_word::at(tail_at);
             }
         }
         if ((word & cursor_word::closed_bit) == 0 &&
@@ -136,7 +151,9 @@ void publisher_core::rescue(subscription_core& sub, ring_class c) noexcept {
                                                  std::memory_order_acquire));
     const std::uint64_t from = cursor_word::position(word);
     const std::uint64_t step = std::max<std::uint64_t>(1, places.capacity / 8);
-    const std::uint64_t to = std::min(at, std::max(from + step, at - places.capacity + 1));
+    // Never beyond the tail: there nobody could tell a cursor from one that is a lap behind.
+    const std::uint64_t to =
+        std::min(committed(c), std::max(from + step, at - places.capacity + 1));
     for (std::uint64_t p = from; p != to; ++p) {
         count_lost(block, sub, entry(c, p));
     }

@@ -2,6 +2,7 @@
 //
 // What the engine tells about itself: lags, statistics, memory.
 #include <algorithm>
+#include <mutex>
 
 #include <ropeway/dispatcher/engine.hpp>
 
@@ -51,9 +52,9 @@ subscription_stats engine::stats_of(const subscription_core& sub) const {
 
 dispatcher_stats engine::stats() const {
     dispatcher_stats out;
-    const std::uint64_t now_live = live();
     for (std::uint32_t i = 0; i < params_.max_subscriptions; ++i) {
-        if ((now_live & (std::uint64_t{1} << i)) != 0) {
+        const std::lock_guard lock{faces_};
+        if ((live() & (std::uint64_t{1} << i)) != 0) {
             out.subscriptions.push_back(stats_of(subscriptions_[i]));
         }
     }

@@ -187,7 +187,8 @@ void engine::serve(subscription_core& sub) noexcept {
         context.owner = this;
         context.slice_ticks = slice_ticks_;
         context.slice_end = tick_clock::now() + slice_ticks_;
-        while (!context.slice_over && serve_round(sub, context) != 0 && !stopping()) {
+        while (!context.slice_over && serve_round(sub, context) != 0 && !stopping() &&
+               !sub.ending()) {
             if (tick_clock::now() >= context.slice_end) {
                 context.slice_over = true;
             }

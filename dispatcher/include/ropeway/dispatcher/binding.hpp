@@ -218,12 +218,17 @@ class binding {
             if (c == ring_class::market && owner.critical_waits(context.critical_seen)) {
                 break;  // at most the handler in progress goes before a critical event
             }
+            if (sub.ending()) {
+                break;  // the handler ended its own subscription
+            }
             const std::uint32_t at = box.head;
             const delivery facts{box.sequences[at], box.lost_before, box.lag,
                                  static_cast<std::uint16_t>(box.from->number_),
                                  at + 1 == box.count};
-            box.lost_before = 0;
-            self.consumer_.process(*static_cast<E*>(box.events[at]), facts, owner.version());
+            if (self.consumer_.process(*static_cast<E*>(box.events[at]), facts, owner.version()) !=
+                outcome::filtered) {
+                box.lost_before = 0;  // told; a filtered event tells nobody
+            }
             box.head = at + 1;
             if (one_by_one) {
                 owner.returns().template recycle_n<E>(pool, &box.refs[at], 1);
@@ -232,6 +237,10 @@ class binding {
                 context.slice_over = true;
                 break;
             }
+        }
+        if (box.empty() && box.lost_before != 0) {
+            sub.told_lost[box.from->number_] -= box.lost_before;  // with the next batch, then
+            box.lost_before = 0;
         }
         const std::uint32_t done = box.head - first;
         if (!one_by_one && done != 0) {
@@ -262,6 +271,9 @@ class binding {
                 owner.critical_waits(context.critical_seen)) {
                 break;
             }
+            if (sub.ending()) {
+                break;  // as in run_inbox()
+            }
             const std::uint32_t index = range.slots[at - range.first];
             const E& event = *static_cast<const E*>(from.payload(index));
             ++at;
@@ -272,9 +284,10 @@ class binding {
             const delivery facts{from.slots_.header(index).meta.load(std::memory_order_relaxed),
                                  range.lost, range.lag, static_cast<std::uint16_t>(from.number_),
                                  at == range.last};
-            sub.told_lost[from.number_] += range.lost;
-            range.lost = 0;
-            self.consumer_.process(event, facts, owner.version());
+            if (self.consumer_.process(event, facts, owner.version()) != outcome::filtered) {
+                sub.told_lost[from.number_] += range.lost;
+                range.lost = 0;  // told; a filtered event tells nobody
+            }
             ++calls;
             if ((calls & mask) == 0 && tick_clock::now() >= context.slice_end) {
                 context.slice_over = true;

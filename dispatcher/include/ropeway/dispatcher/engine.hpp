@@ -169,6 +169,7 @@ class engine : public std::enable_shared_from_this<engine> {
     recycler recycler_;
     std::unique_ptr<failure_queue> failures_;
     std::mutex registry_;                 ///< guards registration and removal
+    mutable std::mutex faces_;            ///< keeps a live consumer from ending while it is read
     undelivered_callback undelivered_{};  ///< guarded by registry_
     bool stopped_ = false;                ///< guarded by registry_
     stop_report last_report_{};           ///< guarded by registry_

@@ -111,6 +111,9 @@ struct publisher_core {
   private:
     [[nodiscard]] bool make_free(ring_class c, std::chrono::nanoseconds deadline,
                                  publish_result& why) noexcept;
+    /// Commits what a packet has placed so far, so that it can be taken while the rest waits; false
+    /// when there is nothing.
+    bool commit_placed() noexcept;
     [[nodiscard]] bool wait_for(ring_class c, std::chrono::nanoseconds deadline) noexcept;
     [[nodiscard]] bool refresh(ring_class c) noexcept;
     void rescue(subscription_core& sub, ring_class c) noexcept;

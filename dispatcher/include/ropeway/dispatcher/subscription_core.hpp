@@ -86,6 +86,11 @@ struct subscription_core {
     counter_cell slices;
     counter_cell last_sequence;  ///< for reports; of the last event finished
 
+    /// True once it is to end: no handler is called any more.
+    [[nodiscard]] bool ending() const noexcept {
+        // Relaxed: asked by the worker; whoever waits for it synchronises through `owned`.
+        return closing.load(std::memory_order_relaxed) != 0;
+    }
     [[nodiscard]] bool lossy(ring_class c) const noexcept {
         return c == ring_class::market && policy == overflow::drop_oldest;
     }
