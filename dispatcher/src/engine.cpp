@@ -156,6 +156,7 @@ publisher_core& engine::add_publisher(std::string_view name, const publisher_par
             // Relaxed: the release of publisher_count_ below publishes them.
             block.lossy.store(subscriptions_[sub].lossy(static_cast<ring_class>(r)) ? 1 : 0,
                               std::memory_order_relaxed);
+            block.site.store(subscriptions_[sub].site, std::memory_order_relaxed);
             block.cursor.store(cursor_word::at(0), std::memory_order_relaxed);
         }
     }
@@ -228,6 +229,7 @@ void engine::join_cursors(subscription_core& sub) noexcept {
             }
             block.lossy.store(sub.lossy(static_cast<ring_class>(r)) ? 1 : 0,
                               std::memory_order_relaxed);
+            block.site.store(sub.site, std::memory_order_relaxed);
             block.cursor.store(cursor_word::join, std::memory_order_release);  // pairs: refresh()
         }
     }

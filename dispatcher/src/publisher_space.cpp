@@ -28,7 +28,7 @@ bool publisher_core::make_free(ring_class c, std::chrono::nanoseconds deadline,
     if (commit_placed() && refresh(c)) {
         return true;
     }
-    why.held_by = site_text(owner_->subscription(blocker_).site);
+    why.held_by = blocker_name(c);
     if (handler_depth() != 0) {
         why.status = publish_status::would_block;
         return false;
@@ -41,9 +41,15 @@ bool publisher_core::make_free(ring_class c, std::chrono::nanoseconds deadline,
     if (wait_for(c, deadline)) {
         return true;
     }
-    why.held_by = site_text(owner_->subscription(blocker_).site);
+    why.held_by = blocker_name(c);
     why.status = closed() ? publish_status::stopped : publish_status::full;
     return false;
+}
+
+std::string_view publisher_core::blocker_name(ring_class c) const noexcept {
+    // Relaxed: a name for a message; it may have left meanwhile.
+    return site_text(static_cast<site_id>(
+        rings[index_of(c)].cursors[blocker_].site.load(std::memory_order_relaxed)));
 }
 
 bool publisher_core::commit_placed() noexcept {

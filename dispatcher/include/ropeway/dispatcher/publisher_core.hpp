@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <ropeway/dispatcher/publish_result.hpp>
@@ -114,6 +115,7 @@ struct publisher_core {
     /// Commits what a packet has placed so far, so that it can be taken while the rest waits; false
     /// when there is nothing.
     bool commit_placed() noexcept;
+    [[nodiscard]] std::string_view blocker_name(ring_class c) const noexcept;
     [[nodiscard]] bool wait_for(ring_class c, std::chrono::nanoseconds deadline) noexcept;
     [[nodiscard]] bool refresh(ring_class c) noexcept;
     void rescue(subscription_core& sub, ring_class c) noexcept;

@@ -76,6 +76,8 @@ struct alignas(cache_block) cursor_block {
     std::atomic<std::uint64_t> rescues{0};
     /// 1: may be lapped. Written before the cursor joins; read by the publisher after the cursor.
     std::atomic<std::uint32_t> lossy{0};
+    /// The subscription's name, interned: here, because its block may be in other hands already.
+    std::atomic<std::uint32_t> site{0};
     alignas(cache_block) std::atomic<std::uint64_t> lost_by_kind[max_event_kinds]{};
 };
 static_assert(sizeof(cursor_block) == 2 * cache_block);
