@@ -111,6 +111,10 @@ slab::~slab() {
     for (std::uint32_t i = 0; i != slots_; ++i) {
         end_heap_life(i);
         if (!ops_.poisonable) {
+            if (slot_word::state(header(i).word.load(std::memory_order_relaxed)) ==
+                slot_state::retired) {  // relaxed: destructor
+                continue;               // somebody wrote over the object: it cannot be destroyed
+            }
             ops_.destroy(slot(i) + header_bytes);
         } else if (shadow_.load(std::memory_order_relaxed) == nullptr) {  // relaxed: destructor
             break;

@@ -38,19 +38,29 @@ void fill_poison(std::byte* at, std::size_t bytes) noexcept {
 }
 
 /// The first byte at which `at` differs from `should` (nullptr: the poison pattern), or `bytes`.
-std::size_t first_change(const std::byte* at, const std::byte* should, std::size_t bytes) noexcept {
-    for (std::size_t i = 0; i < bytes; i += sizeof(std::uint64_t)) {
-        const std::size_t n = std::min(sizeof(std::uint64_t), bytes - i);
-        std::uint64_t found = 0;
-        std::uint64_t expected = 0;
-        std::memcpy(&found, at + i, n);
-        std::memcpy(
-            &expected,
-            should != nullptr ? should + i : reinterpret_cast<const std::byte*>(&poison_pattern),
-            n);
+/// Not watched by TSan: verify() may read a slot that a thread at `off` hands out meanwhile, and
+/// then throws the finding away.
+__attribute__((no_sanitize("thread"))) std::size_t first_change(const std::byte* at,
+                                                                const std::byte* should,
+                                                                std::size_t bytes) noexcept {
+    constexpr std::size_t word = sizeof(std::uint64_t);
+    std::uint64_t found = 0;
+    std::uint64_t expected = poison_pattern;
+    std::size_t i = 0;
+    for (; i + word <= bytes; i += word) {
+        __builtin_memcpy(&found, at + i, word);
+        if (should != nullptr) {
+            __builtin_memcpy(&expected, should + i, word);
+        }
         if (found != expected) [[unlikely]] {
             const int low_bit = __builtin_ctzll(found ^ expected);  // little endian: lowest byte
             return i + static_cast<std::size_t>(low_bit) / 8;
+        }
+    }
+    // Only images end within a word: a slot's capacity is a multiple of 16.
+    for (; i != bytes && should != nullptr; ++i) {
+        if (at[i] != should[i]) {
+            return i;
         }
     }
     return bytes;
@@ -95,7 +105,7 @@ bool slab::claim_free(slot_ref entry, std::uint64_t meta, std::uint32_t parker,
     }
 }
 
-bool slab::verify_claimed(std::uint32_t index, std::uint64_t word) noexcept {
+bool slab::unchanged(std::uint32_t index, std::uint64_t word, difference& change) const noexcept {
     const std::byte* const at = slot(index) + header_bytes;
     const std::byte* should = nullptr;
     std::size_t bytes = payload_capacity();
@@ -109,25 +119,16 @@ bool slab::verify_claimed(std::uint32_t index, std::uint64_t word) noexcept {
     if (offset == bytes) [[likely]] {
         return true;
     }
-    std::uint64_t expected = 0;
-    if (should != nullptr) {
-        expected = bytes_at(should, offset, bytes);
-    } else {
-        alignas(8) std::array<std::byte, 16> pattern;
-        fill_poison(pattern.data(), pattern.size());
-        expected = bytes_at(pattern.data(), offset % 8,
-                            std::min<std::size_t>(16, bytes - offset + offset % 8));
-    }
-    report_changed(violation_kind::write_after_put, index, word,
-                   {offset, bytes_at(at, offset, bytes), expected});
+    alignas(8) std::array<std::byte, 2 * sizeof poison_pattern> pattern;
+    fill_poison(pattern.data(), pattern.size());
+    const std::size_t phase = offset % sizeof poison_pattern;
+    change.offset = offset;
+    change.found = bytes_at(at, offset, bytes);
+    change.expected =
+        should != nullptr
+            ? bytes_at(should, offset, bytes)
+            : bytes_at(pattern.data(), phase, phase + std::min<std::size_t>(8, bytes - offset));
     return false;
-}
-
-void slab::retire(std::uint32_t index, std::uint32_t generation) noexcept {
-    retired_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a count
-    // release: pairs with claim_free's acquire of whoever meets an entry of it
-    header(index).word.store(slot_word::make(generation, slot_state::retired),
-                             std::memory_order_release);
 }
 
 std::uint64_t slab::begin_life(std::uint32_t index, bool watch) noexcept {
@@ -168,11 +169,14 @@ bool slab::check_out_slow(slot_ref entry, std::uint64_t meta, std::uint32_t park
     if (!claim_free(entry, meta, parker, word)) {
         return false;
     }
-    if (!verify_claimed(entry.index, word)) {
-        retire(entry.index, entry.generation);
+    slot_header& h = header(entry.index);
+    difference change{};
+    if (!unchanged(entry.index, word, change)) {
+        // release: pairs with claim_free's acquire of whoever meets an entry of it
+        h.word.store(slot_word::of(entry, slot_state::retired), std::memory_order_release);
+        report_changed(violation_kind::write_after_put, entry.index, word, change);
         return false;
     }
-    slot_header& h = header(entry.index);
     const std::uint64_t flags = begin_life(entry.index, watch);
     if (watch) {
         note(entry, slot_action::acquired, meta, meta_thread(meta));
@@ -299,14 +303,19 @@ bool slab::verify(slot_ref entry) noexcept {
                                       std::memory_order_relaxed)) {
         return true;
     }
-    if (!verify_claimed(entry.index, word)) {
-        retire(entry.index, entry.generation);
-        return false;
-    }
+    difference change{};
+    const bool fine = unchanged(entry.index, word, change);
+    const std::uint64_t after = fine ? word : slot_word::of(entry, slot_state::retired);
     // release: the hand-out that waits for it may write to the payload after our reads.
-    // A CAS, because a thread at `off` may have handed it out without looking.
-    cell.compare_exchange_strong(mine, word, std::memory_order_release, std::memory_order_relaxed);
-    return true;
+    // A CAS, because a thread at `off` may have handed it out without looking: then what we read
+    // may have been its holder's writes, and says nothing.
+    if (!cell.compare_exchange_strong(mine, after, std::memory_order_release,
+                                      std::memory_order_relaxed) ||
+        fine) {
+        return true;
+    }
+    report_changed(violation_kind::write_after_put, entry.index, word, change);
+    return false;
 }
 
 std::size_t slab::verify_all() noexcept {

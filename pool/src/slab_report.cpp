@@ -157,6 +157,9 @@ void slab::report_bad_return(const return_request& request, std::uint64_t word) 
 void slab::report_changed(violation_kind kind, std::uint32_t index, std::uint64_t word,
                           const difference& change) noexcept {
     const slot_ref life{index, slot_word::generation(word)};
+    if (kind == violation_kind::write_after_put) {
+        retired_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a count
+    }
     violation report = begin_report(kind, life);
     report.state_found =
         kind == violation_kind::write_after_put ? slot_state::free : slot_state::live;

@@ -323,12 +323,10 @@ class alignas(cache_block) slab {
     [[nodiscard]] bool claim_free(slot_ref entry, std::uint64_t meta, std::uint32_t parker,
                                   std::uint64_t& word) noexcept;
     [[nodiscard]] bool claim_held(const return_request& request, std::uint64_t& word) noexcept;
-    [[nodiscard]] bool verify_claimed(std::uint32_t index, std::uint64_t word) noexcept;
     [[nodiscard]] std::uint64_t clean(std::uint32_t index, bool watch) noexcept;
     [[nodiscard]] std::uint64_t begin_life(std::uint32_t index, bool watch) noexcept;
     void end_heap_life(std::uint32_t index) noexcept;
     void compare_seal(const return_request& request, std::uint64_t word) noexcept;
-    void retire(std::uint32_t index, std::uint32_t generation) noexcept;
     void verify_previous(slot_ref released) noexcept;
     [[nodiscard]] static bool sample_now() noexcept {
         if (--detail::until_sample != 0) [[likely]] {
@@ -344,6 +342,8 @@ class alignas(cache_block) slab {
         std::uint64_t found;
         std::uint64_t expected;
     };
+    [[nodiscard]] bool unchanged(std::uint32_t index, std::uint64_t word,
+                                 difference& change) const noexcept;
     void note(slot_ref life, slot_action action, std::uint64_t meta, std::uint16_t thread) noexcept;
     [[nodiscard]] violation begin_report(violation_kind kind, slot_ref held) noexcept;
     [[nodiscard]] culprit holder_of(std::uint32_t index, std::uint64_t word) const noexcept;
