@@ -36,7 +36,7 @@ struct failure_log_params {
     /// Names the kinds of the program's event type; null (default): kinds are written as numbers.
     std::string_view (*kind_name)(std::uint32_t kind) = nullptr;
     /// Called with every record, before it is logged, on the failure log's thread. Default: none.
-    std::function<void(const failure_record&)> observer;
+    std::function<void(const failure_record&)> observer{};
     /// The thread's name, cut at 15 characters.
     std::string thread_name = "rw-failures";
 };

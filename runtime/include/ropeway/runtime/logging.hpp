@@ -82,13 +82,13 @@ class log_field {
 /// Where the log goes and what bounds it. With no sink set (the default) it goes nowhere.
 struct logging_params {
     /// Sink: the file that lines are appended to; created if missing. Empty (default): no file.
-    std::string file;
+    std::string file{};
     /// Sink: standard error. Off by default: a library does not print unasked.
     bool to_standard_error = false;
     /// Sink: called on the log's thread with each line, without its end of line. It must return:
     /// while it does not, lines are dropped, and the logger's destructor waits. What it throws is
     /// counted as a write error. Default: none.
-    std::function<void(log_level, std::string_view line)> callback;
+    std::function<void(log_level, std::string_view line)> callback{};
     /// Records below this level are ignored. Default info.
     log_level level = log_level::info;
     /// Default text, for people; json for machines.
@@ -110,7 +110,7 @@ struct logging_params {
     /// The thread's name, cut at 15 characters.
     std::string thread_name = "rw-log";
     /// Tells the time, for stamps and rates; called by whoever writes. Default: system_clock.
-    std::function<std::chrono::system_clock::time_point()> clock;
+    std::function<std::chrono::system_clock::time_point()> clock{};
 };
 
 /// What became of the records so far. accepted = written + dropped + discarded + still queued.
