@@ -22,6 +22,11 @@ bool publisher_core::make_free(ring_class c, std::chrono::nanoseconds deadline,
                                publish_result& why) noexcept {
     const std::size_t r = index_of(c);
     const bool had_room = position_[r] < limit_[r];
+    const std::size_t other = ring_classes - 1 - r;
+    if (eager_ && position_[other] < limit_[other]) {
+        // It has room, so this rescues nobody: it recycles, and thereby verifies.
+        static_cast<void>(refresh(static_cast<ring_class>(other)));
+    }
     if (refresh(c) || had_room) {
         return true;
     }

@@ -207,7 +207,12 @@ std::uint32_t engine::serve_round(subscription_core& sub, serve_context& context
     // Acquire pairs with hint_critical(): the events it speaks of are in their rings.
     context.critical_seen = critical_hint_.load(std::memory_order_acquire);
     std::uint32_t done = 0;
-    serve_class(sub, ring_class::critical, context, done);
+    std::uint32_t before = 0;
+    do {  // all of it: a chunk may be a single event
+        before = done;
+        serve_class(sub, ring_class::critical, context, done);
+        context.slice_over |= tick_clock::now() >= context.slice_end;
+    } while (done != before && !context.slice_over && !sub.ending());
     if (!context.slice_over) {
         serve_class(sub, ring_class::market, context, done);
     }

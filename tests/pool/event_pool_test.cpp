@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The typed pool and its handles, with market_event and with users' own event types.
+#include <ropeway/pool/event_pool.hpp>
+
+#include <ropeway_test.hpp>
+
+#include <type_traits>
+#include <vector>
+
+#include "pool_test.hpp"
+
+using namespace ropeway;
+using namespace ropeway_test;
+
+static_assert(!std::is_copy_constructible_v<pooled<market_event>>);
+static_assert(std::is_nothrow_move_constructible_v<pooled<market_event>>);
+static_assert(std::is_nothrow_move_assignable_v<pooled<market_event>>);
+
+// There is no way back but the recycler: no pool has a public put.
+template <class T>
+concept has_put = requires(T& pool, slot_ref ref) {
+    pool.put(ref);
+};
+template <class T>
+concept has_push = requires(T& pool, thread_cache& cache, slot_ref ref) {
+    pool.push(cache, ref, std::uint16_t{});
+};
+static_assert(!has_put<slot_pool> && !has_put<event_pool<market_event>>);
+static_assert(!has_push<slot_pool>);
+
+TEST_CASE("a new event is a default one, however its slot was left") {
+    event_pool<market_event> pool;
+    for (int i = 0; i != 200; ++i) {
+        auto event = pool.get();
+        REQUIRE(event);
+        REQUIRE(*event == market_event{});
+        event->price = 1;
+        event->trace = {1, 2};
+    }
+    REQUIRE(pool.stats().recycled_by_kind[0] == 200);
+}
+
+TEST_CASE("a handle owns its event until it is moved, returned or destroyed") {
+    event_pool<market_event> pool;
+    pooled<market_event> a = pool.get();
+    market_event* const raw = a.get();
+    pooled<market_event> b = std::move(a);
+    REQUIRE_FALSE(a);  // NOLINT(bugprone-use-after-move): what is asked
+    REQUIRE(b.get() == raw);
+    REQUIRE(pool.stats().outstanding == 1);
+    b = pool.get();
+    REQUIRE(pool.stats().outstanding == 1);
+    b.reset();
+    b.reset();
+    REQUIRE_FALSE(b);
+    REQUIRE(pool.stats().outstanding == 0);
+    {
+        auto c = pool.get();
+        auto& same = c;
+        c = std::move(same);
+        REQUIRE(c);
+    }
+    REQUIRE(pool.stats().outstanding == 0);
+}
+
+TEST_CASE("a ticket reads its event as long as it is out, and never the next one") {
+    const recorder seen;
+    event_pool<market_event> pool;
+    auto event = pool.get();
+    event->order = 77;
+    const slot_ticket ticket = event.ticket();
+    REQUIRE(pool.peek(ticket) == event.get());
+    REQUIRE(pool.peek(ticket)->order == 77);
+    event.reset();
+    REQUIRE(pool.peek(ticket) == nullptr);
+    auto next = pool.get();  // the same slot
+    REQUIRE(next.slot().index == ticket.index);
+    REQUIRE(pool.peek(ticket) == nullptr);
+    REQUIRE(seen.count(violation_kind::stale_read) == 2);
+}
+
+TEST_CASE("a user's trivially copyable type works at every level") {
+    for (const guard_level level : {guard_level::off, guard_level::guard, guard_level::sampled,
+                                    guard_level::full, guard_level::degenerate}) {
+        event_pool<tick> pool{{.slots = 64, .guard = level}};
+        for (int i = 0; i != 3000; ++i) {
+            auto event = pool.get();
+            REQUIRE(event->value == 0);
+            event->what = static_cast<std::uint16_t>(i % 2);
+            event->value = i;
+        }
+        REQUIRE(pool.stats().recycled_by_kind[0] == 1500);
+        REQUIRE(pool.stats().recycled_by_kind[1] == 1500);
+        REQUIRE(pool.slots().storage().violations().total() == 0);
+    }
+}
+
+TEST_CASE("a user's type with strings is reset by its own rules at every level") {
+    for (const guard_level level : {guard_level::off, guard_level::guard, guard_level::sampled,
+                                    guard_level::full, guard_level::degenerate}) {
+        event_pool<note> pool{{.slots = 64, .guard = level}};
+        for (int i = 0; i != 3000; ++i) {
+            auto event = pool.get();
+            REQUIRE(event->text.empty());
+            REQUIRE(event->numbers.empty());
+            event->text = "long enough to need memory of its own, kept for the next life";
+            event->numbers.push_back(i);
+            event->kind = 3;
+        }
+        REQUIRE(pool.stats().recycled_by_kind[3] == 3000);
+        REQUIRE(pool.slots().storage().violations().total() == 0);
+    }
+}
+
+TEST_CASE("handles may outlive their pool: the leak is reported and the return is harmless") {
+    const recorder seen;
+    pooled<market_event> late;
+    {
+        event_pool<market_event> pool{{.name = "short-lived"}};
+        late = pool.get();
+        late->price = 3;
+    }
+    REQUIRE(seen.count(violation_kind::leak) == 1);
+    REQUIRE(late->price == 3);
+    late.reset();
+    REQUIRE(seen.count() == 1);
+}
+
+TEST_CASE("warmed-up pools work with all memory parameters") {
+    event_pool<market_event> pool{{.slots = 256, .prepare = {.prefault = true, .lock = true}}};
+    REQUIRE(pool.get());
+    REQUIRE_NOTHROW(pool.slots().storage().warm_up({.prefault = true}, 256));
+    REQUIRE(pool.memory_report().slot_bytes == 256 * 128);
+}
