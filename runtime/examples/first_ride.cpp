@@ -12,13 +12,13 @@ int main() {
         [&](const ropeway::market_event&) { ++reports; });
     auto feed = rt.publisher("feed");          // one per publishing thread
     rt.start();
+    rt.flip();                                 // a new routing version: older market data is stale from here on
     for (auto kind : {ropeway::event_kind::trade, ropeway::event_kind::execution_report}) {
         auto event = feed.claim();             // a slot; goes back by itself if never published
         event->kind = kind;
         event->price = 61'800 * ropeway::price_scale;
         if (auto sent = feed.publish(std::move(event)); !sent) { return 1; }  // full, stopped: why is in it
     }
-    rt.flip();                                 // a new routing version: older market data is stale from here on
     const bool clean = rt.stop(5s).clean();    // drains, joins, says what, if anything, was left
     std::printf("%d trade, %d execution report, %s\n", trades.load(), reports.load(), clean ? "clean" : "not clean");
     return clean ? 0 : 1;
