@@ -81,6 +81,7 @@ TEST_CASE("an event crosses a C edge as a pointer and a ticket") {
         event_pool<market_event> pool{{.guard = level, .back = &back}};
         for (int i = 0; i != 2000; ++i) {
             auto event = pool.get();
+            REQUIRE(event);
             event->user = 5;
             const raw_event<market_event> raw = back.lend(std::move(event));
             REQUIRE(raw.event->user == 5);

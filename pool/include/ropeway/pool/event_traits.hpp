@@ -40,23 +40,37 @@ template <class E>
     }
 }
 
+template <class E>
+concept has_kind = requires(const E& event) {
+    static_cast<std::uint32_t>(event.kind);
+};
+
+template <class E>
+concept has_routing_version = requires(E& event, std::uint64_t version) {
+    event.routing_version = version;
+    version = event.routing_version;
+};
+
 }  // namespace detail
 
 /// Defaults that a specialisation may inherit and override one by one.
 template <class E>
 struct event_traits_base {
     /// The event's kind as a number below max_event_kinds (larger: unknown, thus critical).
-    [[nodiscard]] static constexpr std::uint32_t kind(const E& event) noexcept {
+    [[nodiscard]] static constexpr std::uint32_t kind(
+        const E& event) noexcept requires detail::has_kind<E> {
         return static_cast<std::uint32_t>(event.kind);
     }
     /// Kinds that are never dropped, conflated, filtered or cancelled.
     [[nodiscard]] static constexpr bool is_critical(std::uint32_t kind) noexcept {
         return detail::critical_by_name<E>(kind);
     }
-    [[nodiscard]] static constexpr std::uint64_t routing_version(const E& event) noexcept {
+    [[nodiscard]] static constexpr std::uint64_t routing_version(
+        const E& event) noexcept requires detail::has_routing_version<E> {
         return event.routing_version;
     }
-    static constexpr void set_routing_version(E& event, std::uint64_t version) noexcept {
+    static constexpr void set_routing_version(
+        E& event, std::uint64_t version) noexcept requires detail::has_routing_version<E> {
         event.routing_version = version;
     }
     /// 0 = no instrument: passes every instrument filter.
