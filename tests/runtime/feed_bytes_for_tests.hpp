@@ -30,9 +30,11 @@ using bytes = std::string;
 inline std::span<const std::byte> view(const bytes& data) {
     return std::as_bytes(std::span(data.data(), data.size()));
 }
+/// The feed borrows `data`, which must outlive it.
 inline std::unique_ptr<ropeway::feed> feed_of(const bytes& data, ropeway::feed_params params = {}) {
     return ropeway::open_feed(ropeway::borrow_bytes(view(data), "memory"), std::move(params));
 }
+std::unique_ptr<ropeway::feed> feed_of(bytes&&, ropeway::feed_params = {}) = delete;
 
 template <class Integer>
 bytes little(Integer value) {

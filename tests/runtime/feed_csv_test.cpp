@@ -65,8 +65,8 @@ TEST_CASE("lines may end in carriage return and newline") {
 }
 
 TEST_CASE("the trades layout takes its instrument from the parameters") {
-    const auto opened =
-        feed_of(trades_header + "5,6,7,61800.30,0.006,1\n8,9,10,1,2,0\n", {.symbol = "BTCUSDT"});
+    const bytes text = trades_header + "5,6,7,61800.30,0.006,1\n8,9,10,1,2,0\n";
+    const auto opened = feed_of(text, {.symbol = "BTCUSDT"});
     market_event event;
     REQUIRE(opened->next(event));
     CHECK(event.kind == event_kind::trade);

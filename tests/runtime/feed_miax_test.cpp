@@ -21,7 +21,8 @@ const bytes a_bid = compact('B', 5, 900, 1234, 10);
 }  // namespace
 
 TEST_CASE("MIAX messages become events with exact prices, side, stamps and dense instruments") {
-    const auto opened = feed_of(small_pcap());
+    const bytes recording = small_pcap();
+    const auto opened = feed_of(recording);
     std::vector<market_event> events;
     market_event event;
     while (opened->next(event)) {
