@@ -66,9 +66,9 @@ void check_counters(const dispatcher_stats& stats, std::uint64_t events, const s
         }
     }
     if (stats.publishers.at(0).published != events) {
-        faults.push_back("counter of the publisher: " +
-                         std::to_string(stats.publishers[0].published) + " published instead of " +
-                         std::to_string(events));
+        faults.push_back(
+            "counter of the publisher: " + std::to_string(stats.publishers[0].published) +
+            " published instead of " + std::to_string(events));
     }
     if (!report.clean()) {
         faults.push_back("stop: " + std::to_string(report.undelivered) + " undelivered, " +
@@ -219,8 +219,7 @@ std::vector<row> run_fanout(const plan& how) {
             // Each of ours has a reference run on either side of it in time.
             const outcome_of_run before = run_spsc(now.consumers, events);
             add(copied, run_ours(delivery_mode::duplicate, now.consumers, events), before);
-            const outcome_of_run in_ring =
-                run_ours(delivery_mode::in_place, now.consumers, events);
+            const outcome_of_run in_ring = run_ours(delivery_mode::in_place, now.consumers, events);
             add(lent, in_ring, run_spsc(now.consumers, events));
         }
         rows.push_back(std::move(copied));

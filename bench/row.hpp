@@ -26,15 +26,15 @@ enum class better : std::uint8_t { higher, lower };
 
 /// A row of the table and of the JSON file.
 struct row {
-    std::string id;         ///< stable: what compares runs
-    std::string suite;      ///< its suite's name
-    std::string what;       ///< guard, delivery, executor: what was on
+    std::string id;     ///< stable: what compares runs
+    std::string suite;  ///< its suite's name
+    std::string what;   ///< guard, delivery, executor: what was on
     unsigned consumers = 0;
     std::string metric;
     std::string unit;
     std::string reference;  ///< what it is measured against
     better direction = better::higher;
-    std::optional<double> reach{};  ///< of the ratio's median; none: only shown
+    std::optional<double> reach{};           ///< of the ratio's median; none: only shown
     std::vector<double> values{};            ///< per round
     std::vector<double> reference_values{};  ///< per round, measured right beside `values`
     /// Wrong counts, order or checksums; any makes the program exit 1.

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# cli_test.sh PROGRAM: what ropeway-bench refuses (exit 2, the value and the remedy), and what a quick run gives.
+set -uo pipefail
+program=${1:?usage: cli_test.sh PROGRAM}
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+failures=0
+
+fail() {
+    echo "FAILED: $*"
+    failures=$((failures + 1))
+}
+
+refused() {
+    local expected=$1 code=0
+    shift
+    "$program" "$@" >out 2>err || code=$?
+    [[ $code == 2 ]] || fail "$*: exit $code, not 2"
+    grep -qF -- "$expected" err || fail "$*: said $(<err), not '$expected'"
+    [[ ! -s out ]] || fail "$*: wrote to stdout"
+}
+
+refused "unknown argument '--bogus'" --bogus
+refused "--suite lunch: there are fanout and recycle." --suite lunch
+refused "--rounds 0: give a number from 1 to 99." --rounds 0
+refused "--rounds 5x: give a number from 1 to 99." --rounds 5x
+refused "--json needs a value" --json
+refused "there is no folder missing" --json missing/rows.json
+mkdir held
+refused "is not a regular file" --json held
+
+"$program" --help | grep -q -- '--suite NAME' || fail "--help does not list --suite"
+
+code=0
+"$program" --quick --rounds 1 --json rows.json >table 2>err || code=$?
+[[ $code == 0 ]] || fail "a quick run: exit $code: $(<table) $(<err)"
+[[ ! -s err ]] || fail "a quick run wrote to stderr: $(<err)"
+for id in fanout.duplicate.3.spsc fanout.in_place.10.spsc recycle.same.guard recycle.cross.guard.malloc; do
+    grep -q "^$id " table || fail "$id is not in the table"
+    grep -q "\"id\": \"$id\"" rows.json || fail "$id is not in the file"
+done
+grep -q '"commit": "' rows.json || fail "the file names no commit"
+grep -q 'WRONG' table && fail "a count is wrong: $(<table)"
+
+((failures == 0)) && echo "all as expected"
+exit $((failures > 0))

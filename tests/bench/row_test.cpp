@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <nlohmann/json.hpp>
+#include <ropeway_test.hpp>
+
+#include "result.hpp"
+#include "row.hpp"
+
+using namespace ropeway::bench;
+
+namespace {
+
+row example() {
+    row one;
+    one.id = "fanout.duplicate.3.spsc";
+    one.suite = "fanout";
+    one.consumers = 3;
+    one.reach = 1.5;
+    one.values = {30, 20, 16};
+    one.reference_values = {10, 10, 10};
+    return one;
+}
+
+}  // namespace
+
+TEST_CASE("the middle of an even number of values lies between the two in the middle") {
+    CHECK(spread_of({4, 1, 3, 2}).median == 2.5);
+    CHECK(spread_of({9, 1, 5}).median == 5);
+    CHECK(spread_of({9, 1, 5}).min == 1);
+    CHECK(spread_of({9, 1, 5}).max == 9);
+    CHECK(spread_of({}).median == 0);
+}
+
+TEST_CASE("a row compares neighbouring runs, not the two medians") {
+    row one = example();
+    one.values = {10, 40, 12};
+    one.reference_values = {5, 20, 3};
+    CHECK(one.ratio().median == 2);
+    CHECK(one.ratio().min == 2);
+    CHECK(one.ratio().max == 4);
+}
+
+TEST_CASE("a row is ok within its reach, in its direction, and without a fault") {
+    row one = example();
+    CHECK(one.ok());
+    one.reach = 2.1;
+    CHECK_FALSE(one.ok());
+    one.direction = better::lower;
+    CHECK(one.ok());
+    one.reach.reset();
+    CHECK(one.ok());
+    one.faults.emplace_back("consumer 1: 5 events instead of 6");
+    CHECK_FALSE(one.ok());
+}
+
+TEST_CASE("a wrong count shows in the table and in the file") {
+    row one = example();
+    CHECK(to_table(std::span{&one, 1}).find(">= 1.50 ok") != std::string::npos);
+    one.faults.emplace_back("consumer 1: 5 events instead of 6");
+    const std::string table = to_table(std::span{&one, 1});
+    CHECK(table.find("WRONG") != std::string::npos);
+    CHECK(table.find("wrong: consumer 1: 5 events instead of 6") != std::string::npos);
+    const auto read = nlohmann::json::parse(to_json({}, std::span{&one, 1}));
+    CHECK(read.at("rows").at(0).at("ok") == false);
+    CHECK(read.at("rows").at(0).at("ratio").at("median") == 2.0);
+    CHECK(read.at("rows").at(0).at("faults").size() == 1);
+}
