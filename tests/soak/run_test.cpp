@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <thread>
 
 #include "run.hpp"
 
@@ -41,6 +42,11 @@ void explain(const verdict& v) {
         UNSCOPED_INFO(each);
     }
 }
+
+#if defined(__SANITIZE_THREAD__)
+// ThreadSanitizer makes a thread of its own beside a program's first: before the run counts them.
+const bool sanitizer_has_its_thread = (std::thread{[] {}}.join(), true);
+#endif
 
 }  // namespace
 
