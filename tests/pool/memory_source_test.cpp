@@ -65,8 +65,8 @@ TEST_CASE("a refused lock names the limit to raise") {
     // With the right to lock, the limit does not bind. The second page is never mapped for anybody.
     void* const nowhere = reinterpret_cast<void*>(std::uintptr_t{4096});
     using Catch::Matchers::Contains;
-#if !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__SANITIZE_THREAD__)  // they replace mlock by nothing
+    // Sanitizers replace mlock by nothing.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
     REQUIRE_THROWS_WITH(prepare_memory(nowhere, bytes, {.lock = true}),
                         Contains("1048576 bytes (1 MiB)") && Contains("ulimit -l"));
 #endif
