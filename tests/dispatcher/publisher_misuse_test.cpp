@@ -183,6 +183,10 @@ TEST_CASE("a second thread in a publisher that waits is refused and reported eac
 }
 
 TEST_CASE("two threads that use one publisher are noticed within a bounded number of tries") {
+    if (under_tsan) {
+        SUCCEED("a data race by its nature, which ThreadSanitizer reports first");
+        return;
+    }
     const auto level = GENERATE(guard_level::guard, guard_level::full);
     constexpr std::uint64_t bound = 5'000'000;
     violations seen;

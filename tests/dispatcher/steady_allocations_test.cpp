@@ -17,16 +17,15 @@ using ropeway::overflow;
 namespace {
 std::atomic<bool> counting{false};
 std::atomic<std::uint64_t> calls{0};
-
-void count() noexcept {
-    if (counting.load(std::memory_order_relaxed)) {
-        calls.fetch_add(1, std::memory_order_relaxed);
-    }
-}
 }  // namespace
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 constexpr bool counted = true;
+static void count() noexcept {
+    if (counting.load(std::memory_order_relaxed)) {
+        calls.fetch_add(1, std::memory_order_relaxed);
+    }
+}
 extern "C" {
 // What the C library calls its own functions.
 void* __libc_malloc(std::size_t);
