@@ -157,9 +157,11 @@ class runner {
             // Both ways of publishing: one by one, and in packets.
             mine.packet = p % 2 == 0 && publishers_ > 1 ? 1 : 8;
             mine.keep_a_claim = p == 0 && what_.planted.what == fault::leaked_slot;
+            mine.guard = options_.guard;
             senders_.push_back(
                 std::make_unique<sender>(dispatcher_->publisher(numbered("feed", p), rings),
-                                         make_input(options_, what_.replay, p, publishers_), mine));
+                                         make_input(options_, what_.replay, p, publishers_), mine,
+                                         dispatcher_->version_source()));
         }
     }
 
@@ -333,6 +335,9 @@ class runner {
         facts.workers_gone = report.workers_gone && report.threads_gone;
         facts.unfinished = report.unfinished;
         facts.slots_outstanding = report.slots_outstanding;
+        for (const auto& each : senders_) {
+            facts.slots_outstanding += each->partials_out();
+        }
         const violation_totals totals = violations_.totals();
         facts.double_puts = totals.double_puts;
         facts.use_after_puts = totals.use_after_puts;

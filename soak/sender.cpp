@@ -19,8 +19,15 @@ constexpr std::int64_t soon_ns = 50'000;
 constexpr std::int64_t longest_sleep_ns = 50'000'000;
 }  // namespace
 
-sender::sender(publisher<market_event> out, std::unique_ptr<input> from, sender_params params)
-    : out_(std::move(out)), from_(std::move(from)), params_(params) {}
+sender::sender(publisher<market_event> out, std::unique_ptr<input> from, sender_params params,
+               const std::atomic<std::uint64_t>& version)
+    : out_(std::move(out)),
+      from_(std::move(from)),
+      params_(params),
+      partials_({.name = "partials " + std::to_string(params.number),
+                 .slots = 256,
+                 .guard = params.guard}),
+      orchestrator_(version, partials_.back()) {}
 
 void sender::run(const std::stop_token& stop) {
     if (params_.keep_a_claim) {
@@ -81,13 +88,46 @@ bool sender::fill(claimed<market_event>& slot, std::uint32_t ahead) {
         error_ = "no slot to claim";
         return false;
     }
-    const std::uint64_t version = slot->routing_version;
-    *slot = next_.event;
-    slot->routing_version = version;
+    if (!compose(*slot)) {
+        return false;
+    }
     slot->publish_ns = steady_ns();
     const stream_class stream = class_of(slot->kind);
     mark(*slot, {params_.number, stream, ++given_[index_of(stream)]}, sequence_ + ahead + 1);
     kinds_[ahead] = slot->kind;
+    return true;
+}
+
+/// Writes the next event into the claim, with the routing version of now.
+bool sender::compose(market_event& into) {
+    const market_event& whole = next_.event;
+    if (whole.kind != event_kind::quote || whole.side != event_side::none) {
+        into = whole;
+        orchestrator_.stamp(into);
+        return true;
+    }
+    std::array<pooled<market_event>, 2> sides{partials_.get_for_overwrite(),
+                                              partials_.get_for_overwrite()};
+    if (!sides[0] || !sides[1]) {
+        error_ = "no slot for a partial event";
+        return false;
+    }
+    *sides[0] = whole;
+    sides[0]->side = event_side::bid;
+    *sides[1] = whole;
+    sides[1]->side = event_side::offer;
+    sides[1]->price = whole.price2;
+    sides[1]->quantity = whole.quantity2;
+    if (!orchestrator_.merge(sides, into)) {
+        error_ = "the orchestrator refused the two sides of one quote";
+        return false;
+    }
+    if (into.price != whole.price || into.price2 != whole.price2 ||
+        into.quantity != whole.quantity || into.quantity2 != whole.quantity2 ||
+        into.instrument != whole.instrument) {
+        error_ = "the merged quote is not the quote that was taken apart";
+        return false;
+    }
     return true;
 }
 
