@@ -11,8 +11,8 @@
 
 namespace ropeway::detail {
 
-void prepare_barrier() noexcept {
-    static_cast<void>(syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0U, 0));
+bool prepare_barrier() noexcept {
+    return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0U, 0) == 0;
 }
 
 void barrier_everywhere() noexcept {

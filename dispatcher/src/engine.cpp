@@ -73,7 +73,7 @@ std::uint32_t& handler_depth() noexcept {
 
 engine::engine(dispatcher_params params, slab_ops ops, std::size_t slot_size)
     : params_(checked(std::move(params))), ops_(ops), slot_size_(slot_size) {
-    prepare_barrier();
+    fence_at_wake_ = !prepare_barrier();
     workers_ =
         params_.workers.count != 0 ? params_.workers.count : std::max(1U, processors_allowed() - 1);
     slice_ticks_ = tick_clock::from_ns(static_cast<std::uint64_t>(params_.workers.slice.count()));

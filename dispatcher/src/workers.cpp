@@ -32,6 +32,8 @@ void engine::start() {
 }
 
 void engine::wake_slow() noexcept {
+    // Pairs with start(): either it sees our tail when its worker looks, or we see that it started.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
     if (started_.load(std::memory_order_seq_cst) == 0 || stopping()) {
         return;  // start() wakes for what lies in the rings; after stop() nobody is woken
     }
@@ -143,11 +145,20 @@ bool engine::any_ready(const subscription_core* but) noexcept {
     return false;
 }
 
-bool engine::leave() noexcept {
-    // seq_cst pairs with wake()'s fence: a publish that still saw us counted is seen by the look
-    // below, and one that this look misses sees the count at 0.
+void engine::out_of_count() noexcept {
     awake_.fetch_sub(1, std::memory_order_seq_cst);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    // Pairs with wake(): a publish that still saw us counted is seen by the look that follows, and
+    // one that this look misses sees the count without us. Some microseconds, on the way to sleep
+    // or to a long handler, instead of a fence in every publish.
+    if (fence_at_wake_) {
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+    } else {
+        barrier_everywhere();
+    }
+}
+
+bool engine::leave() noexcept {
+    out_of_count();
     if (any_ready(nullptr)) {
         std::uint32_t nobody = 0;
         if (awake_.compare_exchange_strong(nobody, 1, std::memory_order_seq_cst,
@@ -159,8 +170,7 @@ bool engine::leave() noexcept {
 }
 
 void engine::step_out(const subscription_core& about_to_serve) noexcept {
-    awake_.fetch_sub(1, std::memory_order_seq_cst);  // as in leave()
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    out_of_count();
     if (any_ready(&about_to_serve)) {
         wake_slow();
     }

@@ -54,10 +54,15 @@ class engine : public std::enable_shared_from_this<engine> {
 
     // The event path.
     void wake() noexcept {
-        // Pairs with the worker's awake.fetch_sub in leave(): either that worker's second look sees
-        // our tail, or we see awake == 0 and enqueue one. Without it an event could lie until the
-        // next publish.
-        std::atomic_thread_fence(std::memory_order_seq_cst);
+        // Between our tail and the look at awake. Pairs with out_of_count(): either that worker's
+        // second look sees our tail, or we see awake == 0 and enqueue one. Without it an event
+        // could lie until the next publish. Where the system has a barrier for all threads, the
+        // worker that leaves executes it for us, and here the compiler alone must keep the order.
+        if (fence_at_wake_) [[unlikely]] {
+            std::atomic_thread_fence(std::memory_order_seq_cst);
+        } else {
+            std::atomic_signal_fence(std::memory_order_seq_cst);
+        }
         // Relaxed: ordered by the fence; the CAS decides.
         if (awake_.load(std::memory_order_relaxed) == 0) {
             wake_slow();
@@ -125,6 +130,7 @@ class engine : public std::enable_shared_from_this<engine> {
     void step_out(const subscription_core& about_to_serve) noexcept;
     void ramp(const subscription_core& served) noexcept;
     void wake_slow() noexcept;
+    void out_of_count() noexcept;
     void submit() noexcept;
     void join_cursors(subscription_core& sub) noexcept;
     void close_cursors(subscription_core& sub) noexcept;
@@ -160,6 +166,7 @@ class engine : public std::enable_shared_from_this<engine> {
     slab_ops ops_;
     std::size_t slot_size_ = 0;
     unsigned workers_ = 1;
+    bool fence_at_wake_ = true;  ///< the system has no barrier for all threads
     std::uint64_t slice_ticks_ = 0;
     std::uint64_t linger_ticks_ = 0;
     std::shared_ptr<executor> executor_;
