@@ -55,8 +55,8 @@ class site {
   public:
     constexpr site() noexcept = default;
     /// The caller's place; meant as a default argument. (Builtins: clang 14 lacks source_location.)
-    [[nodiscard]] static constexpr site here(
-        const char* file = __builtin_FILE(), std::uint32_t line = __builtin_LINE()) noexcept {
+    [[nodiscard]] static constexpr site here(const char* file = __builtin_FILE(),
+                                             std::uint32_t line = __builtin_LINE()) noexcept {
         return site{file, line};
     }
 
