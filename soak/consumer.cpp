@@ -34,8 +34,11 @@ void consumer::check(const market_event& event, const delivery& facts) {
         static_cast<std::uint64_t>(std::max<std::int64_t>(steady_ns() - event.publish_ns, 0)));
     // Acquire pairs with the flipper's release: a version that was announced before this handler
     // began is seen here.
+    const bool planted_stale = params_.planted.what == fault::stale &&
+                               stamp::of(event.user).counter >= params_.planted.counter;
     if (!is_critical(event.kind) &&
-        event.routing_version < params_.announced_version->load(std::memory_order_acquire)) {
+        (planted_stale ||
+         event.routing_version < params_.announced_version->load(std::memory_order_acquire))) {
         ++stale_done_;
     }
     if (params_.planted.what == fault::none) [[likely]] {
@@ -67,7 +70,9 @@ void consumer::enter(const market_event& event, const delivery& facts) {
 
 void consumer::enter_with_fault(const market_event& event, const delivery& facts) {
     const stamp from = stamp::of(event.user);
-    const bool own_stream = from.publisher == 0 && from.stream == stream_class::market;
+    const stream_class hit = params_.planted.what == fault::lost_critical ? stream_class::critical
+                                                                          : stream_class::market;
+    const bool own_stream = from.publisher == 0 && from.stream == hit;
     if (held_ && own_stream) {
         enter(event, facts);
         enter(*held_, held_facts_);
@@ -76,7 +81,8 @@ void consumer::enter_with_fault(const market_event& event, const delivery& facts
         return;
     }
     // At or after: the very event may have been filtered.
-    if (!own_stream || from.counter < params_.planted.counter) {
+    if (!own_stream || params_.planted.what == fault::stale ||
+        from.counter < params_.planted.counter) {
         enter(event, facts);
         return;
     }
@@ -93,7 +99,7 @@ void consumer::enter_with_fault(const market_event& event, const delivery& facts
         market_event changed = event;
         changed.price ^= 1;
         enter(changed, facts);
-    } else if (what != fault::lost) {
+    } else if (what != fault::lost && what != fault::lost_critical) {
         enter(event, facts);
     }
 }

@@ -60,16 +60,13 @@ int soak(const ropeway::soak::options& wanted) {
     print(plan_text(what));
     std::fflush(stdout);
     const ropeway::soak::run_result done = ropeway::soak::run(what, stderr, interrupted);
-    if (interrupted.load(std::memory_order_relaxed)) {  // relaxed: a flag
-        print("interrupted: the verdict is about what was published so far\n");
-    }
     for (const std::string& each : done.violations) {
         print("violation: " + each + "\n");
     }
     print(consumer_table(done) + to_table(done.result));
     std::fflush(stdout);
     file.write(to_json(done.result));
-    return done.result.pass ? 0 : 1;
+    return exit_code(done.result);
 }
 
 }  // namespace

@@ -5,12 +5,15 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/utsname.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <array>
 #include <charconv>
+#include <chrono>
 #include <fstream>
 #include <string_view>
+#include <thread>
 
 namespace ropeway::soak {
 
@@ -25,6 +28,22 @@ std::uint64_t thread_count() {
     }
     ::closedir(tasks);
     return count;
+}
+
+std::uint64_t threads_when_settled(std::uint64_t wanted) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds{1};
+    std::uint64_t now = thread_count();
+    while (now != wanted && std::chrono::steady_clock::now() < deadline) {
+        std::this_thread::sleep_for(std::chrono::milliseconds{1});
+        now = thread_count();
+    }
+    return now;
+}
+
+double cpu_seconds() noexcept {
+    timespec used{};
+    ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) / 1e9;
 }
 
 std::uint64_t resident_bytes() noexcept {

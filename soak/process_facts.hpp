@@ -13,6 +13,10 @@ namespace ropeway::soak {
 
 /// Threads of this process, by /proc/self/task.
 [[nodiscard]] std::uint64_t thread_count();
+/// Joined threads stand in /proc for a moment longer: looks until the number is back, for a second.
+[[nodiscard]] std::uint64_t threads_when_settled(std::uint64_t wanted);
+/// Processor time of this process so far, all threads, user and system.
+[[nodiscard]] double cpu_seconds() noexcept;
 /// Resident memory of this process. Allocates nothing.
 [[nodiscard]] std::uint64_t resident_bytes() noexcept;
 /// System, processor and how many of them this process may use.

@@ -59,6 +59,7 @@ class runner {
     /// Runs, stops; what is left to do is threads_after, when this is destroyed.
     void run(run_result& out, run_facts& facts) {
         facts.threads_before = threads_before_;
+        const double cpu_before = cpu_seconds();
         start_all();
         const auto began = steady::now();
         while (!over(began)) {
@@ -72,6 +73,8 @@ class runner {
         drain();
         const stop_report report = dispatcher_->stop(stop_deadline);
         drain_failures();
+        facts.cpu_seconds = cpu_seconds() - cpu_before;
+        facts.interrupted = interrupted_.load(std::memory_order_relaxed);  // relaxed: a flag
         status_.finish();
         if (what_.planted.what == fault::double_put) {
             plant_double_put();
@@ -296,8 +299,7 @@ class runner {
         facts.seconds = static_cast<double>(last_ns - first_ns) / 1e9;
         collect_consumers(out, facts);
         out.result.counts = reconcile(published, out.consumers);
-        out.flips = flips_.count();
-        out.peak_pool_use = peak_pool_use_;
+        facts.peak_pool_use = peak_pool_use_;
         collect_report(facts, report);
         out.violations = violations_.texts();
     }
@@ -321,6 +323,7 @@ class runner {
             }
             out.consumers.push_back(std::move(books));
         }
+        facts.latency_without_slow = options_.slow != 0 && options_.slow != options_.consumers;
         facts.latency_ns = {latency->percentile(0.5), latency->percentile(0.9),
                             latency->percentile(0.99), latency->percentile(0.999), latency->max()};
     }
@@ -373,17 +376,6 @@ class runner {
     steady::time_point shown_at_ = steady::now();
     std::uint64_t shown_events_ = 0;
 };
-
-/// Joined threads stand in /proc for a moment longer: looks until the number is back, for a second.
-[[nodiscard]] std::uint64_t threads_when_settled(std::uint64_t wanted) {
-    const auto deadline = steady::now() + std::chrono::seconds{1};
-    std::uint64_t now = thread_count();
-    while (now != wanted && steady::now() < deadline) {
-        std::this_thread::sleep_for(std::chrono::milliseconds{1});
-        now = thread_count();
-    }
-    return now;
-}
 
 }  // namespace
 

@@ -27,8 +27,6 @@ struct scenario {
 struct run_result {
     verdict result{};
     std::vector<consumer_counts> consumers{};
-    std::uint64_t flips = 0;
-    double peak_pool_use = 0.0;             ///< 0..1, sampled
     std::vector<std::string> violations{};  ///< the first reports, as text
 };
 

@@ -97,6 +97,13 @@ verdict judge(reconciliation counts, const run_facts& facts) {
     out.rss_end_bytes = facts.rss_end_bytes;
     out.rss_slope_bytes_per_million_events = slope(facts);
     out.latency_ns = facts.latency_ns;
+    out.interrupted = facts.interrupted;
+    out.seconds = facts.seconds;
+    out.cpu_seconds = facts.cpu_seconds;
+    out.flips = facts.flips;
+    out.peak_pool_use = facts.peak_pool_use;
+    out.rss_judged = facts.rss_events >= rss_judged_events;
+    out.latency_without_slow = facts.latency_without_slow;
     out.events_per_second =
         facts.seconds > 0.0 ? static_cast<double>(out.counts.published) / facts.seconds : 0.0;
     return out;

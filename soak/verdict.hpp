@@ -42,6 +42,14 @@ struct verdict {
     double rss_slope_bytes_per_million_events = 0.0;
     latency_percentiles latency_ns{};
     double events_per_second = 0.0;
+    bool interrupted = false;  ///< ended by a signal: judged by what was published so far
+    double seconds = 0.0;      ///< from the first to the last publish
+    double cpu_seconds = 0.0;  ///< of all threads, user and system, start to stop
+    std::uint64_t flips = 0;
+    double peak_pool_use = 0.0;  ///< 0..1, sampled
+    // Not in the file: what the table says about its own numbers.
+    bool rss_judged = false;
+    bool latency_without_slow = false;
 };
 
 /// What a run measured, beside its books.
@@ -68,6 +76,10 @@ struct run_facts {
     std::uint64_t rss_events = 0;       ///< published between the two
     latency_percentiles latency_ns{};
     double seconds = 0.0;  ///< from the first to the last publish
+    double cpu_seconds = 0.0;
+    double peak_pool_use = 0.0;
+    bool interrupted = false;
+    bool latency_without_slow = false;
     std::vector<std::string> publish_errors{};
 };
 
@@ -77,6 +89,9 @@ inline constexpr std::uint64_t rss_growth_limit_bytes = 1U << 20U;
 inline constexpr std::uint64_t rss_judged_events = 500'000;
 
 [[nodiscard]] verdict judge(reconciliation counts, const run_facts& facts);
+
+/// Of the program: 0 pass, 1 fail.
+[[nodiscard]] constexpr int exit_code(const verdict& v) noexcept { return v.pass ? 0 : 1; }
 
 /// The stable JSON, with a newline at its end.
 [[nodiscard]] std::string to_json(const verdict& v);

@@ -46,6 +46,11 @@ std::string to_json(const verdict& v) {
           {"p999", v.latency_ns.p999},
           {"max", v.latency_ns.max}}},
         {"events_per_second", v.events_per_second},
+        {"interrupted", v.interrupted},
+        {"seconds", v.seconds},
+        {"cpu_seconds", v.cpu_seconds},
+        {"flips", v.flips},
+        {"peak_pool_use", v.peak_pool_use},
     };
     return out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }

@@ -47,6 +47,10 @@ void memory_rows(std::string& out, const verdict& v) {
          "  %-22s %16.2f  MiB at 10 %% of the run, %.2f at its end, %+.0f bytes per 1e6 events",
          "memory (RSS)", static_cast<double>(v.rss_start_bytes) / (1U << 20U),
          static_cast<double>(v.rss_end_bytes) / (1U << 20U), v.rss_slope_bytes_per_million_events);
+    if (!v.rss_judged) {
+        line(out, "  %-22s %16s  %s events after its first 10 %%: growth is told, not judged", "",
+             "", ("fewer than " + grouped(rss_judged_events)).c_str());
+    }
 }
 
 }  // namespace
@@ -66,16 +70,27 @@ std::string to_table(const verdict& v) {
     row(out, "critical expected", c.critical_expected);
     row(out, "critical done", c.critical_done);
     row(out, "critical dropped", c.critical_dropped);
+    row(out, "flips", v.flips, "of the routing version");
     row(out, "stale done", c.stale_done, "handler calls begun after their version ended");
     memory_rows(out, v);
     line(out, "  %-22s p50 %s, p90 %s, p99 %s, p99.9 %s, max %s", "publish to handler",
          in_units(v.latency_ns.p50).c_str(), in_units(v.latency_ns.p90).c_str(),
          in_units(v.latency_ns.p99).c_str(), in_units(v.latency_ns.p999).c_str(),
          in_units(v.latency_ns.max).c_str());
+    if (v.latency_without_slow) {
+        line(out, "  %-22s %16s  %s", "", "", "of all consumers but the slow ones");
+    }
     row(out, "events per second", static_cast<std::uint64_t>(v.events_per_second));
+    line(out, "  %-22s %16.1f  s for %.1f s of publishing = %.2f processors", "CPU", v.cpu_seconds,
+         v.seconds, v.seconds > 0.0 ? v.cpu_seconds / v.seconds : 0.0);
+    line(out, "  %-22s %16.1f  %% of all slots, the highest of samples", "pool use",
+         v.peak_pool_use * 100.0);
     line(out, "  %-22s %s, commit %s", "host", v.host.c_str(), v.commit.c_str());
     for (const std::string& each : v.failures) {
         out += "  FAILED: " + each + "\n";
+    }
+    if (v.interrupted) {
+        out += "interrupted: the verdict is about what was published so far\n";
     }
     out += v.pass ? "verdict: PASS\n" : "verdict: FAIL\n";
     return out;

@@ -86,7 +86,7 @@ for signal in INT TERM; do
     wait "$child" || code=$?
     grep -q '^interrupted:' <<<"$said" || fail "SIG$signal: no word about it: $said"
     [[ $code == 0 || $code == 1 ]] || fail "SIG$signal: exit $code"
-    grep -q '"verdict"' out/v.json || fail "SIG$signal: no verdict file"
+    grep -q '"interrupted": true' out/v.json || fail "SIG$signal: the file does not say so"
 done
 
 "$program" --help | grep -q -- '--replay FILE' || fail "--help does not list --replay"

@@ -53,7 +53,7 @@ const bool sanitizer_has_its_thread = (std::thread{[] {}}.join(), true);
 TEST_CASE("A run without faults passes, and its numbers add up") {
     const run_result done = with(fault::none);
     explain(done.result);
-    CHECK(done.result.pass);
+    CHECK(exit_code(done.result) == 0);
     const reconciliation& c = done.result.counts;
     CHECK(c.published == 20'000);
     CHECK(c.expected == 80'000);
@@ -64,26 +64,44 @@ TEST_CASE("A run without faults passes, and its numbers add up") {
     CHECK(done.result.slots_outstanding == 0);
     CHECK(done.result.threads_after == done.result.threads_before);
     CHECK(done.result.latency_ns.p50 > 0);
-    CHECK(done.flips > 0);
+    CHECK(done.result.flips > 0);
+    CHECK(done.result.cpu_seconds > 0.0);
+    CHECK(done.result.peak_pool_use > 0.0);
+    CHECK_FALSE(done.result.interrupted);
 }
 
 TEST_CASE("A lost event fails the run") {
     const verdict v = with(fault::lost).result;
-    CHECK_FALSE(v.pass);
+    CHECK(exit_code(v) == 1);
     CHECK(v.counts.lost == 1);
     CHECK(says(v, "plain-01: lost 1 (market)"));
 }
 
+TEST_CASE("A lost critical event fails the run") {
+    const verdict v = with(fault::lost_critical).result;
+    CHECK(exit_code(v) == 1);
+    CHECK(v.counts.lost == 1);
+    CHECK(v.counts.critical_done == v.counts.critical_expected - 1);
+    CHECK(says(v, "plain-01: lost 1 (critical)"));
+}
+
+TEST_CASE("Handler calls for stale market data fail the run") {
+    const verdict v = with(fault::stale).result;
+    CHECK(exit_code(v) == 1);
+    REQUIRE(v.failures.size() == 1);
+    CHECK(says(v, "stale handler calls of"));
+}
+
 TEST_CASE("A doubled event fails the run") {
     const verdict v = with(fault::doubled).result;
-    CHECK_FALSE(v.pass);
+    CHECK(exit_code(v) == 1);
     CHECK(v.counts.doubled == 1);
     CHECK(says(v, "plain-01: doubled 1 (publisher 0, market)"));
 }
 
 TEST_CASE("A reordered event fails the run") {
     const verdict v = with(fault::reordered).result;
-    CHECK_FALSE(v.pass);
+    CHECK(exit_code(v) == 1);
     CHECK(v.counts.reordered == 1);
     CHECK(v.counts.lost == 0);
     CHECK(says(v, "plain-01: reordered 1 (publisher 0, market)"));
@@ -91,20 +109,20 @@ TEST_CASE("A reordered event fails the run") {
 
 TEST_CASE("A changed event fails the run") {
     const verdict v = with(fault::corrupt).result;
-    CHECK_FALSE(v.pass);
+    CHECK(exit_code(v) == 1);
     CHECK(says(v, "plain-01: 1 events came with a wrong checksum"));
 }
 
 TEST_CASE("A leaked slot fails the run") {
     const verdict v = with(fault::leaked_slot).result;
-    CHECK_FALSE(v.pass);
+    CHECK(exit_code(v) == 1);
     CHECK(v.slots_outstanding == 1);
     CHECK(says(v, "1 slots outstanding after the stop (leaked)"));
 }
 
 TEST_CASE("A double put fails the run") {
     const run_result done = with(fault::double_put);
-    CHECK_FALSE(done.result.pass);
+    CHECK(exit_code(done.result) == 1);
     CHECK(done.result.double_puts == 1);
     CHECK(done.result.failures == std::vector<std::string>{"1 double puts"});
     REQUIRE(done.violations.size() == 1);
@@ -116,6 +134,7 @@ TEST_CASE("An interrupted run is judged by what was published so far") {
     planned.wanted.events = 1'000'000'000;
     const std::atomic<bool> at_once{true};
     const run_result done = run(planned, nullptr, at_once);
+    CHECK(done.result.interrupted);
     CHECK(done.result.counts.published < 1'000'000'000);
     CHECK(done.result.counts.lost == 0);
 }

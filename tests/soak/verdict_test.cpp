@@ -154,7 +154,12 @@ TEST_CASE("The JSON has exactly the stable keys, in order") {
                                            "rss_end_bytes",
                                            "rss_slope_bytes_per_million_events",
                                            "latency_ns",
-                                           "events_per_second"});
+                                           "events_per_second",
+                                           "interrupted",
+                                           "seconds",
+                                           "cpu_seconds",
+                                           "flips",
+                                           "peak_pool_use"});
     CHECK(out["verdict"] == "pass");
     CHECK(out["host"] == "a \"host\"");
     CHECK(out["deliveries_expected"] == 10'000'000);
@@ -174,6 +179,21 @@ TEST_CASE("A failed run says fail and why, in JSON and table") {
     CHECK(table.find("verdict: FAIL\n") != std::string::npos);
     CHECK(to_table(judge(good_counts(), good_facts())).find("verdict: PASS\n") !=
           std::string::npos);
+}
+
+TEST_CASE("The table says what its numbers leave out") {
+    run_facts f = good_facts();
+    const std::string whole = to_table(judge(good_counts(), f));
+    CHECK(whole.find("not judged") == std::string::npos);
+    CHECK(whole.find("interrupted") == std::string::npos);
+    CHECK(whole.find("but the slow ones") == std::string::npos);
+    f.rss_events = 499'999;
+    f.interrupted = f.latency_without_slow = true;
+    const std::string part = to_table(judge(good_counts(), f));
+    CHECK(part.find("fewer than 500,000 events after its first 10 %: growth is told, not judged") !=
+          std::string::npos);
+    CHECK(part.find("interrupted: the verdict is about what") != std::string::npos);
+    CHECK(part.find("of all consumers but the slow ones") != std::string::npos);
 }
 
 TEST_CASE("The status line names progress, time left, rate, flight, memory and failures") {
