@@ -198,6 +198,13 @@ void slab::report_leak(std::uint32_t oldest, std::size_t count) noexcept {
 
 void slab::report_foreign(violation_kind kind, slot_ref held, std::uint64_t meta) noexcept {
     violation report = begin_report(kind, held);
+    // A foreign pointer came with a ticket of ours; another pool's ticket says nothing here.
+    if (kind == violation_kind::foreign_pointer && held.index < slots_) {
+        const std::uint64_t word = header(held.index).word.load(std::memory_order_acquire);  // look
+        report.generation_found = slot_word::generation(word);
+        report.state_found = slot_word::state(word);
+        report.first = holder_of(held.index, word);
+    }
     report.second = caller(slot_action::put, meta, true);
     finish_report(report);
 }
