@@ -211,6 +211,7 @@ subscription_core& engine::add_subscription(std::string_view name, overflow poli
     sub.owned.store(subscription_core::idle,
                     std::memory_order_release);  // pairs with serve()'s CAS
     refresh_wanted();
+    wake();  // a worker may have looked between the live bit and `owned`, and found nobody
     return sub;
 }
 

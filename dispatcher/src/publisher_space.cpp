@@ -68,7 +68,7 @@ bool publisher_core::commit_placed() noexcept {
 
 bool publisher_core::wait_for(ring_class c, std::chrono::nanoseconds deadline) noexcept {
     const std::size_t r = index_of(c);
-    const auto until = clock::now() + deadline;
+    const auto until = end_of_wait(deadline);
     backoff wait;
     while (!closed()) {
         const cursor_block& block = rings[r].cursors[blocker_];
@@ -178,6 +178,9 @@ void publisher_core::rescue(subscription_core& sub, ring_class c) noexcept {
         // Closed meanwhile: leave it closed, without our bit, so that its closer can go on.
         block.cursor.fetch_and(~cursor_word::rescue_bit, std::memory_order_release);
     }
+    // A worker may have seen the rescue, found nothing to do here and gone to sleep; what is left
+    // in the ring needs one even when this publish ends without a commit.
+    owner_->wake();
 }
 
 void publisher_core::count_lost(cursor_block& block, const subscription_core& sub,

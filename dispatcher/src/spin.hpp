@@ -18,6 +18,14 @@ inline void cpu_relax() noexcept {
 #endif
 }
 
+/// When a wait of that length ends; one too long for the clock never does.
+[[nodiscard]] inline std::chrono::steady_clock::time_point end_of_wait(
+    std::chrono::nanoseconds wait) noexcept {
+    using clock = std::chrono::steady_clock;
+    const auto now = clock::now();
+    return wait > clock::time_point::max() - now ? clock::time_point::max() : now + wait;
+}
+
 /// About 20 pauses between the first polls, then yields (some milliseconds: a sleep of 50 us lasts
 /// longer than a worker lingers, and the two would fall into step), then sleeps.
 class backoff {

@@ -102,6 +102,10 @@ bool engine::look_once(std::uint32_t& start) noexcept {
         if (sub.owned.compare_exchange_strong(nobody, subscription_core::served,
                                               std::memory_order_seq_cst,
                                               std::memory_order_relaxed)) {
+            if (stopping()) {  // whoever comes back late calls no further handler
+                let_go(sub);
+                return false;
+            }
             serve(sub);
             found = true;
         }
@@ -177,6 +181,9 @@ void engine::step_out(const subscription_core& about_to_serve) noexcept {
 }
 
 void engine::ramp(const subscription_core& served) noexcept {
+    if (stopping()) {
+        return;  // the executor may have ended: this handler outlived the stop
+    }
     // Relaxed: an extra worker too many or too few for a moment is no harm.
     std::uint32_t awake = awake_.load(std::memory_order_relaxed);
     if (running_.load(std::memory_order_relaxed) < workers_ && any_ready(&served) &&
@@ -296,7 +303,7 @@ stop_report engine::stop(std::chrono::nanoseconds deadline) noexcept {
     if (stopped_) {
         return last_report_;
     }
-    const auto until = std::chrono::steady_clock::now() + deadline;
+    const auto until = end_of_wait(deadline);
     stopped_ = true;
     close_publishers();
     stop_report report;

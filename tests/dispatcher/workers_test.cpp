@@ -279,3 +279,21 @@ TEST_CASE("parameters out of range are refused with the value and what is legal"
     REQUIRE_THROWS_WITH(static_cast<void>(d.publisher("feed", rings)),
                         Contains("market_capacity is 100") && Contains("the next one is 128"));
 }
+
+TEST_CASE("a wait without end is one: it does not overflow into none") {
+    ropeway::dispatcher<market_event> d{small_dispatcher(1)};
+    tally got;
+    auto slow = d.subscribe("slow", overflow::block, {}, [&](const market_event&) {
+        block_for(1ms);
+        got.add();
+    });
+    auto rings = rings_of(16);
+    rings.deadline = std::chrono::nanoseconds::max();
+    auto feed = d.publisher("feed", rings);
+    d.start();
+    for (int i = 0; i < 40; ++i) {
+        REQUIRE(send(feed, event_kind::trade));
+    }
+    CHECK(d.stop(std::chrono::nanoseconds::max()).clean());
+    CHECK(got.get() == 40);
+}
