@@ -4,6 +4,8 @@
 #include <array>
 #include <atomic>
 #include <optional>
+#include <stdexcept>
+#include <string>
 #include <thread>
 
 namespace ropeway {
@@ -100,6 +102,16 @@ void runtime_services::stop(runtime_report& report) noexcept {
 }
 
 logger& runtime_services::log() noexcept { return parts_->log; }
+
+runtime_params checked(runtime_params params) {
+    constexpr std::uint32_t most = std::uint32_t{1} << 31U;
+    if (params.partial_slots == 0 || params.partial_slots > most) {
+        throw std::invalid_argument("runtime_params::partial_slots is " +
+                                    std::to_string(params.partial_slots) +
+                                    ", and must be between 1 and " + std::to_string(most) + ".");
+    }
+    return params;
+}
 
 dispatcher_params dispatcher_params_of(const runtime_params& params) {
     dispatcher_params out;

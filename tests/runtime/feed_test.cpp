@@ -38,6 +38,21 @@ class counted_feed final : public feed {
 
 }  // namespace
 
+namespace {
+
+template <class Bytes>
+concept can_be_borrowed = requires(Bytes&& data) {
+    borrow_bytes(std::forward<Bytes>(data), "memory");
+};
+
+static_assert(can_be_borrowed<std::span<const std::byte>>);
+static_assert(can_be_borrowed<std::vector<std::byte>&>);
+static_assert(can_be_borrowed<const std::vector<std::byte>&>);
+static_assert(!can_be_borrowed<std::vector<std::byte>>, "the bytes would be gone");
+static_assert(!can_be_borrowed<std::array<std::byte, 4>>, "the bytes would be gone");
+
+}  // namespace
+
 TEST_CASE("a feed counts its events by kind and remembers the first and last stamp") {
     counted_feed source(false);
     market_event event;

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <memory>
+#include <ranges>
 #include <span>
 #include <string>
 
@@ -36,6 +37,11 @@ class byte_source {
 /// Bytes that the caller owns and keeps until the source is gone; nothing is copied.
 [[nodiscard]] std::unique_ptr<byte_source> borrow_bytes(std::span<const std::byte> bytes,
                                                         std::string name);
+/// Not for bytes that are gone when the call returns, say a vector that a function returned.
+template <std::ranges::range Temporary>
+requires(!std::ranges::borrowed_range<Temporary>)  //
+    std::unique_ptr<byte_source> borrow_bytes(Temporary&&, std::string)
+= delete;
 
 /// Unpacks gzip (one member or several) while reading. A stream that ends early, fails its
 /// checksum, or is followed by anything but another member is a feed_error.

@@ -37,7 +37,7 @@ struct runtime_params {
     std::uint32_t max_publishers = 8;
     /// Slots for duplicates; 0: enough that a worker never finds none.
     std::uint32_t duplicate_slots = 0;
-    /// Slots for partial events that the orchestrator merges (see partials()).
+    /// Slots for partial events that the orchestrator merges (see partials()), 1..2^31.
     std::uint32_t partial_slots = 1024;
     /// Misuse detection; may be changed while running.
     guard_level guard = guard_level::guard;
@@ -92,6 +92,8 @@ class runtime_services {
 };
 
 [[nodiscard]] dispatcher_params dispatcher_params_of(const runtime_params& params);
+/// Refuses what the dispatcher and the log do not check themselves.
+[[nodiscard]] runtime_params checked(runtime_params params);
 
 }  // namespace detail
 
@@ -102,7 +104,7 @@ class basic_runtime {
     /// Throws std::invalid_argument with the field, its value and the legal range;
     /// std::runtime_error when the log's file cannot be written.
     explicit basic_runtime(runtime_params params = {})
-        : params_(std::move(params)),
+        : params_(detail::checked(std::move(params))),
           services_(params_),
           partials_(pool_params{.name = params_.name + " partials",
                                 .slots = params_.partial_slots,
