@@ -2,11 +2,17 @@
 //
 // Workers in a task arena of oneTBB's, with the global_control that lets as many run as were asked
 // for. The one file that includes oneTBB.
+#include <pthread.h>
+
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <new>
+#include <stdexcept>
+#include <string>
 #include <thread>
+#include <utility>
 
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/task_arena.h>
@@ -16,16 +22,36 @@
 namespace ropeway {
 namespace {
 
-/// Counts jobs; shared with them, because a job that never ends outlives its executor.
-struct job_count {
-    std::atomic<unsigned> running{0};
+/// Shared with the jobs, because one that never ends outlives its executor.
+struct shared_state {
+    explicit shared_state(std::string prefix) : name(std::move(prefix)) {}
+
+    /// Names the calling thread, at its first job for this arena.
+    void name_thread() noexcept {
+        thread_local const shared_state* named_by = nullptr;
+        if (std::exchange(named_by, this) != this) {
+            // Relaxed: a number.
+            const unsigned number = next_number.fetch_add(1, std::memory_order_relaxed);
+            const std::string text = name.substr(0, 12) + std::to_string(number % 1000);
+            pthread_setname_np(pthread_self(), text.c_str());
+        }
+    }
+
+    std::string name;
+    std::atomic<unsigned> next_number{0};
+    std::atomic<unsigned> running{0};  ///< jobs
 };
 
 class arena_executor final : public executor {
   public:
+    explicit arena_executor(std::string name)
+        : state_(std::make_shared<shared_state>(std::move(name))) {}
     ~arena_executor() override { static_cast<void>(stop(std::chrono::steady_clock::now())); }
 
     void start(unsigned count, entry run, job what) override {
+        if (used_) {
+            throw std::logic_error("an executor serves one dispatcher: make another for this one.");
+        }
         using control = tbb::global_control;
         // One more than the workers: oneTBB counts the calling thread too.
         control_ = std::make_unique<control>(control::max_allowed_parallelism, count + 1);
@@ -43,33 +69,47 @@ class arena_executor final : public executor {
                 "(worker_params::where = make_thread_executor()).");
         }
         handle_ = tbb::task_scheduler_handle{tbb::attach{}};
+        auto arena = std::make_unique<tbb::task_arena>(static_cast<int>(count), 0U);
+        arena->initialize();
+        const std::lock_guard lock{guard_};
+        used_ = true;
         run_ = run;
         what_ = std::move(what);
-        arena_ = std::make_unique<tbb::task_arena>(static_cast<int>(count), 0U);
-        arena_->initialize();
+        arena_ = std::move(arena);
     }
 
     void submit() noexcept override {
+        const std::lock_guard lock{guard_};
+        if (!arena_) {
+            return;  // a handler that outlived the stop
+        }
         // Relaxed: counted before the job exists; its end is the release below.
-        jobs_->running.fetch_add(1, std::memory_order_relaxed);
-        arena_->enqueue([jobs = jobs_, run = run_, what = what_] {
+        state_->running.fetch_add(1, std::memory_order_relaxed);
+        arena_->enqueue([state = state_, run = run_, what = what_] {
+            state->name_thread();
             run(what.get());
-            jobs->running.fetch_sub(1, std::memory_order_release);  // pairs with stop()
+            state->running.fetch_sub(1, std::memory_order_release);  // pairs with stop()
         });
     }
 
     bool stop(std::chrono::steady_clock::time_point deadline) noexcept override {
-        if (!arena_) {
-            return true;
+        {
+            const std::lock_guard lock{guard_};
+            if (!arena_) {
+                return true;
+            }
         }
         // Acquire pairs with the end of a job: what it did is visible to the stopping thread.
-        while (jobs_->running.load(std::memory_order_acquire) != 0 &&
+        while (state_->running.load(std::memory_order_acquire) != 0 &&
                std::chrono::steady_clock::now() < deadline) {
             std::this_thread::sleep_for(std::chrono::microseconds{100});
         }
-        const bool idle = jobs_->running.load(std::memory_order_acquire) == 0;
-        arena_.reset();
-        what_.reset();
+        const bool idle = state_->running.load(std::memory_order_acquire) == 0;
+        {
+            const std::lock_guard lock{guard_};
+            arena_.reset();
+            what_.reset();
+        }
         control_.reset();
         if (!idle) {
             // finalize() would wait for the job that does not end.
@@ -85,14 +125,18 @@ class arena_executor final : public executor {
   private:
     std::unique_ptr<tbb::global_control> control_;
     tbb::task_scheduler_handle handle_;
+    std::shared_ptr<shared_state> state_;
+    std::mutex guard_;  ///< guards what follows; taken once per job, never per event
     std::unique_ptr<tbb::task_arena> arena_;
-    std::shared_ptr<job_count> jobs_ = std::make_shared<job_count>();
     entry run_ = nullptr;
     job what_;
+    bool used_ = false;
 };
 
 }  // namespace
 
-std::shared_ptr<executor> make_arena_executor() { return std::make_shared<arena_executor>(); }
+std::shared_ptr<executor> make_arena_executor(std::string name) {
+    return std::make_shared<arena_executor>(std::move(name));
+}
 
 }  // namespace ropeway

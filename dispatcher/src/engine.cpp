@@ -32,20 +32,21 @@ unsigned processors_allowed() noexcept {
     return static_cast<unsigned>(std::max(1, CPU_COUNT(&set)));
 }
 
-[[noreturn]] void refuse(std::string_view field, std::uint64_t value, std::string_view legal) {
+[[noreturn]] void refuse(std::string_view field, std::int64_t value, std::string_view legal) {
     throw std::invalid_argument(std::string{field} + " is " + std::to_string(value) +
                                 ", and must be " + std::string{legal} + ".");
 }
 
-void in_range(std::string_view field, std::uint64_t value, std::uint64_t low, std::uint64_t high) {
+void in_range(std::string_view field, std::int64_t value, std::int64_t low, std::int64_t high) {
     if (value < low || value > high) {
         refuse(field, value, "between " + std::to_string(low) + " and " + std::to_string(high));
     }
 }
 
-void power_of_two(std::string_view field, std::uint64_t value) {
+void power_of_two(std::string_view field, std::uint32_t value) {
     if (!std::has_single_bit(value) || value < 16 || value > (1U << 20U)) {
-        const std::uint64_t next = std::clamp<std::uint64_t>(std::bit_ceil(value), 16, 1U << 20U);
+        const auto next =
+            std::clamp<std::uint64_t>(std::bit_ceil(std::uint64_t{value}), 16, 1U << 20U);
         refuse(field, value,
                "a power of two between 16 and 1048576; the next one is " + std::to_string(next));
     }
@@ -56,12 +57,22 @@ dispatcher_params checked(dispatcher_params params) {
              max_live_subscriptions);
     in_range("dispatcher_params::max_publishers", params.max_publishers, 1, max_live_publishers);
     in_range("dispatcher_params::failure_capacity", params.failure_capacity, 64, 1U << 20U);
+    if (params.workers.name.empty() || params.workers.name.size() > 12) {
+        throw std::invalid_argument("worker_params::name is \"" + params.workers.name +
+                                    "\", and must have 1 to 12 characters.");
+    }
     in_range("worker_params::count", params.workers.count, 0, 256);
-    in_range("worker_params::slice (ns)", static_cast<std::uint64_t>(params.workers.slice.count()),
-             1000, 1'000'000'000);
-    in_range("worker_params::linger (ns)",
-             static_cast<std::uint64_t>(params.workers.linger.count()), 0, 1'000'000'000);
+    in_range("worker_params::slice (ns)", params.workers.slice.count(), 1000, 1'000'000'000);
+    in_range("worker_params::linger (ns)", params.workers.linger.count(), 0, 1'000'000'000);
+    in_range("dispatcher_params::failure_wait (ns)", params.failure_wait.count(), 0,
+             std::chrono::nanoseconds::max().count());
     return params;
+}
+
+/// Enough that a worker never finds the pool empty: leftovers of every subscription's inboxes, and
+/// what threads park in their magazines.
+std::uint32_t duplicates_for(std::uint32_t subscriptions, std::uint32_t threads) noexcept {
+    return 2 * batch_size * subscriptions + 4 * batch_size * threads;
 }
 
 }  // namespace
@@ -78,12 +89,13 @@ engine::engine(dispatcher_params params, slab_ops ops, std::size_t slot_size)
         params_.workers.count != 0 ? params_.workers.count : std::max(1U, processors_allowed() - 1);
     slice_ticks_ = tick_clock::from_ns(static_cast<std::uint64_t>(params_.workers.slice.count()));
     linger_ticks_ = tick_clock::from_ns(static_cast<std::uint64_t>(params_.workers.linger.count()));
-    executor_ = params_.workers.where ? params_.workers.where : make_arena_executor();
+    executor_ =
+        params_.workers.where ? params_.workers.where : make_arena_executor(params_.workers.name);
     params_.workers.where.reset();
-    const std::uint32_t slots = params_.duplicate_slots != 0
-                                    ? params_.duplicate_slots
-                                    : 2 * batch_size * params_.max_subscriptions +
-                                          4 * batch_size * (workers_ + params_.max_publishers);
+    const std::uint32_t slots =
+        params_.duplicate_slots != 0
+            ? params_.duplicate_slots
+            : duplicates_for(params_.max_subscriptions, workers_ + params_.max_publishers);
     slot_pool_params pool;
     pool.storage.name = params_.name + " duplicates";
     pool.storage.slots = slots;
@@ -130,6 +142,8 @@ publisher_core& engine::add_publisher(std::string_view name, const publisher_par
     power_of_two("publisher_params::market_capacity", params.market_capacity);
     power_of_two("publisher_params::critical_capacity", params.critical_capacity);
     in_range("publisher_params::spare_claims", params.spare_claims, 1, 65536);
+    in_range("publisher_params::deadline (ns)", params.deadline.count(), 0,
+             std::chrono::nanoseconds::max().count());
     const std::lock_guard lock{registry_};
     const auto number = static_cast<std::uint32_t>(publishers().size());
     if (number == params_.max_publishers) {
@@ -188,6 +202,10 @@ subscription_core& engine::add_subscription(std::string_view name, overflow poli
                                     "kinds it wants, or all_kinds.");
     }
     const std::lock_guard lock{registry_};
+    if (stopped_) {
+        throw std::logic_error("subscription \"" + std::string{name} +
+                               "\": subscribe() after stop(): make a new dispatcher.");
+    }
     subscription_core& sub = subscriptions_[vacant_number()];
     sub.face = face;
     static_cast<void>(holder.release());
@@ -204,8 +222,9 @@ subscription_core& engine::add_subscription(std::string_view name, overflow poli
     sub.told_lost.assign(params_.max_publishers, 0);
     sub.starved.set(0);
     sub.slices.set(0);
-    sub.closing.store(0, std::memory_order_relaxed);  // relaxed: nobody serves it yet
-    sub.pending.store(0, std::memory_order_relaxed);  // relaxed: as above
+    // Relaxed: nobody serves it yet.
+    sub.closing.store(subscription_core::stays, std::memory_order_relaxed);
+    sub.pending.store(0, std::memory_order_relaxed);                         // relaxed: as above
     taken_numbers_.fetch_or(bit_of(sub.number), std::memory_order_relaxed);  // under the lock
     join_cursors(sub);
     sub.owned.store(subscription_core::idle,
@@ -257,31 +276,42 @@ void engine::refresh_wanted() noexcept {
 }
 
 void engine::remove_subscription(subscription_core& sub) noexcept {
-    // Release pairs with let_go(): the worker that serves it now ends it.
-    sub.closing.store(1, std::memory_order_release);
-    if (handler_depth() == 0) {
-        backoff wait;
-        std::uint32_t was = subscription_core::idle;
-        // Acquire: served to its end by whoever had it; taken by nobody after us.
-        while (!sub.owned.compare_exchange_weak(was, subscription_core::dead,
-                                                std::memory_order_acquire,
-                                                std::memory_order_acquire) &&
-               was != subscription_core::dead) {
-            was = subscription_core::idle;
-            wait.pause();
-        }
-        if (was == subscription_core::idle) {
-            finish_removal(sub);
-        } else {  // its worker does; acquire pairs with finish_removal()
-            while ((taken_numbers_.load(std::memory_order_acquire) & bit_of(sub.number)) != 0) {
-                wait.pause();
-            }
-        }
-        const std::lock_guard lock{registry_};
-        refresh_wanted();
-    } else {
+    if (handler_depth() != 0) {
+        leave_to_worker(sub);
         wake();
+        return;
     }
+    // Release: whoever serves it stops soon and leaves the rest to us. From here only we take it,
+    // so the block cannot end, and begin another life, before we are done.
+    sub.closing.store(subscription_core::waited_for, std::memory_order_release);
+    backoff wait;
+    while (!end_if_idle(sub)) {
+        // Acquire pairs with stop(): the handler hangs, and nobody subscribes any more.
+        if (gave_up_.load(std::memory_order_acquire) != 0) {
+            leave_to_worker(sub);
+            static_cast<void>(end_if_idle(sub));  // it came back in between
+            return;
+        }
+        wait.pause();
+    }
+}
+
+bool engine::end_if_idle(subscription_core& sub) noexcept {
+    std::uint32_t was = subscription_core::idle;
+    // seq_cst: in one order with `closing`, see leave_to_worker(); served to its end by whoever had
+    // it, taken by nobody after us.
+    if (!sub.owned.compare_exchange_strong(was, subscription_core::dead, std::memory_order_seq_cst,
+                                           std::memory_order_relaxed)) {
+        return false;
+    }
+    finish_removal(sub);
+    return true;
+}
+
+void engine::leave_to_worker(subscription_core& sub) noexcept {
+    // seq_cst pairs with let_go(): a worker that lets it go afterwards sees this and ends it; one
+    // that let it go before is followed by another, which finds it ready.
+    sub.closing.store(subscription_core::marked, std::memory_order_seq_cst);
 }
 
 void engine::close_cursors(subscription_core& sub) noexcept {
@@ -312,6 +342,11 @@ void engine::finish_removal(subscription_core& sub) noexcept {
         sub.face.discard(sub, *this, box);
     }
     sub.face.destroy(object);
+    if (handler_depth() == 0) {
+        duplicates_->flush_thread();  // not a worker's: nothing else would empty its magazines
+    }
+    const std::lock_guard lock{registry_};
+    refresh_wanted();
     taken_numbers_.fetch_and(~bit_of(sub.number), std::memory_order_release);  // vacant_number()
 }
 

@@ -15,6 +15,8 @@
 #include <ropeway/consumer/failure_sink.hpp>
 #include <ropeway/pool/cache_line.hpp>
 
+#include "spin.hpp"
+
 namespace ropeway::detail {
 
 class failure_queue final : public failure_sink {
@@ -50,7 +52,7 @@ class failure_queue final : public failure_sink {
         if (try_reserve()) {
             return true;
         }
-        const auto until = std::chrono::steady_clock::now() + wait_;
+        const auto until = end_of_wait(wait_);
         while (std::chrono::steady_clock::now() < until) {
             std::this_thread::sleep_for(std::chrono::microseconds{100});
             if (try_reserve()) {

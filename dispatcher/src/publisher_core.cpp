@@ -77,22 +77,48 @@ publisher_core::publisher_core(engine& owner, std::uint32_t number, std::string 
 bool publisher_core::enter() noexcept {
     const std::uint32_t me = std::uint32_t{thread_number()} + 1;
     const bool exact = slots_.level() >= guard_level::full;
+    bool alone = false;
     if (exact) {
         std::uint32_t nobody = 0;
         // Acquire pairs with leave(): a publisher handed over brings its private state along.
-        if (inside_.compare_exchange_strong(nobody, me, std::memory_order_acquire,
-                                            std::memory_order_relaxed)) {
-            eager_ = true;  // only now: it belongs to whoever is inside
-            return true;
-        }
+        alone = inside_.compare_exchange_strong(nobody, me, std::memory_order_acquire,
+                                                std::memory_order_relaxed);
     } else if (inside_.load(std::memory_order_acquire) == 0) {  // acquire: as above
         // Relaxed: only a thread that breaks the rule races here; `full` tells it exactly.
         inside_.store(me, std::memory_order_relaxed);
-        eager_ = false;
-        return true;
+        alone = true;
     }
-    report(violation_kind::concurrent_publisher, 0, 0);
-    return false;
+    if (!alone) {
+        report(violation_kind::concurrent_publisher, 0, 0);
+        return false;
+    }
+    // For the compiler; the processor's part is close_publishers()'s barrier on every thread:
+    // either we see `closed`, or it sees us inside.
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (closed()) [[unlikely]] {
+        return enter_closed();
+    }
+    eager_ = exact;  // only now: it belongs to whoever is inside
+    return true;
+}
+
+bool publisher_core::enter_closed() noexcept {
+    inside_.store(0, std::memory_order_release);  // stop() waits for this
+    closing_.lock();
+    // Relaxed: guarded by closing_, but for the look in leave_closed().
+    closing_owner_.store(std::uint32_t{thread_number()} + 1, std::memory_order_relaxed);
+    eager_ = slots_.level() >= guard_level::full;
+    return true;
+}
+
+void publisher_core::leave_closed() noexcept {
+    // Relaxed: only this thread can have written its own number.
+    if (closing_owner_.load(std::memory_order_relaxed) == std::uint32_t{thread_number()} + 1) {
+        closing_owner_.store(0, std::memory_order_relaxed);
+        closing_.unlock();
+    } else {
+        inside_.store(0, std::memory_order_release);  // it came in before the close; see leave()
+    }
 }
 
 std::uint32_t publisher_core::entry(ring_class c, std::uint64_t position) const noexcept {
@@ -124,28 +150,43 @@ bool publisher_core::hand_out(std::uint32_t index, claimed_slot& out) noexcept {
     return free;
 }
 
-bool publisher_core::claim(claimed_slot& out) noexcept {
-    if (claims_out_ == 0 || claim_next_ < position_[0]) {
-        claim_next_ = position_[0];
-    }
-    bool found = false;
-    while (!found && claim_next_ < limit_[0]) {
+bool publisher_core::claim_resident(claimed_slot& out) noexcept {
+    while (claim_next_ < limit_[0]) {
         const std::uint32_t index = entry(ring_class::market, claim_next_);
         if (claim_next_ + claims_ahead < limit_[0]) [[likely]] {
             const std::uint32_t soon = entry(ring_class::market, claim_next_ + claims_ahead);
             fetch_for_write(slots_.header(soon), 2 * slot_line_bytes);
         }
         ++claim_next_;
-        found = state_[index] == resident && hand_out(index, out);
+        if (state_[index] == resident && hand_out(index, out)) [[likely]] {
+            return true;
+        }
     }
+    return false;
+}
+
+bool publisher_core::claim_spare(claimed_slot& out) noexcept {
     // Slots in limbo come out of the exchanges' reserve, not out of the user's claims.
-    while (!found && !spares_.empty() && spares_.size() + limbo_.size() > spare_reserve_) {
+    while (!spares_.empty() && spares_.size() + limbo_.size() > spare_reserve_) {
         const std::uint32_t index = spares_.back();
         spares_.pop_back();
-        found = hand_out(index, out);  // one that the guard refuses is never handed out again
+        if (hand_out(index, out)) {  // one that the guard refuses is never handed out again
+            return true;
+        }
     }
-    if (!found) {
-        return false;
+    return false;
+}
+
+bool publisher_core::claim(claimed_slot& out) noexcept {
+    if (claims_out_ == 0 || claim_next_ < position_[0]) {
+        claim_next_ = position_[0];
+    }
+    if (!claim_resident(out) && !claim_spare(out)) [[unlikely]] {
+        // The ring may have emptied since the limit was last looked up.
+        static_cast<void>(refresh(ring_class::market));
+        if (!claim_resident(out)) {
+            return false;
+        }
     }
     state_[out.index] = with_user;
     ++claims_out_;
@@ -161,10 +202,7 @@ void publisher_core::check_in(std::uint32_t index) noexcept {
     }
 }
 
-void publisher_core::abandon(claimed_slot slot) noexcept {
-    if (!enter()) {
-        return;  // reported; the slot stays out, and the report of stop() counts it
-    }
+void publisher_core::take_back(claimed_slot slot) noexcept {
     if (resident_at(slot.index) == nowhere) {
         spares_.push_back(slot.index);
     }
@@ -173,6 +211,13 @@ void publisher_core::abandon(claimed_slot slot) noexcept {
         check_in(slot.index);
     }
     claims_out_now_.set(--claims_out_);
+}
+
+void publisher_core::abandon(claimed_slot slot) noexcept {
+    if (!enter()) {
+        return;  // reported; the slot stays out, and the report of stop() counts it
+    }
+    take_back(slot);
     leave();
 }
 
@@ -181,14 +226,7 @@ void publisher_core::drop_unwanted(claimed_slot slot, bool is_critical) noexcept
     if (is_critical) {
         critical_unwanted_.add(1);
     }
-    if (resident_at(slot.index) == nowhere) {
-        spares_.push_back(slot.index);
-    }
-    state_[slot.index] = resident;
-    if (eager_) {
-        check_in(slot.index);
-    }
-    claims_out_now_.set(--claims_out_);
+    take_back(slot);
 }
 
 void publisher_core::displace(ring_class c, std::uint32_t displaced, std::uint32_t by) noexcept {

@@ -6,7 +6,7 @@
 // the publisher's ledger exactly once.
 #include <algorithm>
 #include <bit>
-#include <thread>
+#include <mutex>
 
 #include <ropeway/dispatcher/engine.hpp>
 #include <ropeway/dispatcher/publisher_core.hpp>
@@ -18,8 +18,7 @@
 
 namespace ropeway::detail {
 
-bool publisher_core::make_free(ring_class c, std::chrono::nanoseconds deadline,
-                               publish_result& why) noexcept {
+bool publisher_core::make_free(ring_class c, wait_budget& budget, publish_result& why) noexcept {
     const std::size_t r = index_of(c);
     const bool had_room = position_[r] < limit_[r];
     const std::size_t other = ring_classes - 1 - r;
@@ -39,11 +38,14 @@ bool publisher_core::make_free(ring_class c, std::chrono::nanoseconds deadline,
         return false;
     }
     why.status = publish_status::full;
-    if (deadline.count() <= 0) {
+    if (budget.deadline.count() <= 0) {
         return false;
     }
+    if (budget.until == clock::time_point{}) {
+        budget.until = end_of_wait(budget.deadline);
+    }
     waits_.add(1);
-    if (wait_for(c, deadline)) {
+    if (wait_for(c, budget.until)) {
         return true;
     }
     why.held_by = blocker_name(c);
@@ -66,11 +68,10 @@ bool publisher_core::commit_placed() noexcept {
     return true;
 }
 
-bool publisher_core::wait_for(ring_class c, std::chrono::nanoseconds deadline) noexcept {
+bool publisher_core::wait_for(ring_class c, clock::time_point until) noexcept {
     const std::size_t r = index_of(c);
-    const auto until = end_of_wait(deadline);
     backoff wait;
-    while (!closed()) {
+    for (std::uint32_t polls = 0; !closed(); ++polls) {
         const cursor_block& block = rings[r].cursors[blocker_];
         // Acquire pairs with the worker's release: its reads of the slots are over.
         const std::uint64_t word = block.cursor.load(std::memory_order_acquire);
@@ -80,8 +81,13 @@ bool publisher_core::wait_for(ring_class c, std::chrono::nanoseconds deadline) n
         if ((passed || wait.slow()) && refresh(c)) {
             return true;
         }
-        if (wait.slow() && clock::now() >= until) {
-            return false;
+        if (wait.slow()) {
+            if (clock::now() >= until) {
+                return false;
+            }
+            if (polls % 64 == 0) {
+                owner_->ramp(nullptr);
+            }
         }
         wait.pause();
     }
@@ -135,12 +141,14 @@ bool publisher_core::refresh(ring_class c) noexcept {
     if (!limbo_.empty()) {
         reclaim_limbo();
     }
-    if (low + places.capacity > at && pin_low + places.capacity <= at) {
+    // A place below the limit is free already, and may be claimed: a pin that covers it is one that
+    // its worker takes back, because the cursor had been moved on.
+    if (at >= limit_[r] && low + places.capacity > at && pin_low + places.capacity <= at) {
         pass(c, lap);
         return exchange(c);
     }
     const std::uint64_t free_below = std::min(low, pin_low);
-    limit_[r] = free_below + places.capacity;
+    limit_[r] = std::max(limit_[r], free_below + places.capacity);
     pass(c, free_below);
     return at < limit_[r];
 }
@@ -181,6 +189,7 @@ void publisher_core::rescue(subscription_core& sub, ring_class c) noexcept {
     // A worker may have seen the rescue, found nothing to do here and gone to sleep; what is left
     // in the ring needs one even when this publish ends without a commit.
     owner_->wake();
+    owner_->ramp(&sub);
 }
 
 void publisher_core::count_lost(cursor_block& block, const subscription_core& sub,
@@ -230,7 +239,7 @@ bool publisher_core::exchange(ring_class c) noexcept {
     limbo_.push_back({entry(c, lap), c, lap});
     // Relaxed: readers of the pinned place took its old slot before they moved their cursor.
     places.entries[at & places.mask].store(spare, std::memory_order_relaxed);
-    passed_[r] = lap + 1;
+    passed_[r] = std::max(passed_[r], lap + 1);
     limit_[r] = at + 1;
     exchanges_.add(1);
     return true;
@@ -268,6 +277,7 @@ void publisher_core::pass(ring_class c, std::uint64_t upto) noexcept {
 }
 
 std::uint64_t publisher_core::recycle_all() noexcept {
+    const std::lock_guard lock{closing_};
     eager_ = slots_.level() >= guard_level::full;
     reclaim_limbo();
     for (const ring_class c : {ring_class::market, ring_class::critical}) {

@@ -9,6 +9,8 @@
 #include <memory>
 #include <mutex>
 #include <semaphore>
+#include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -38,6 +40,35 @@ void name_and_pin(const thread_params& params, unsigned number) noexcept {
     }
 }
 
+/// The processors this process may use.
+cpu_set_t allowed_processors() noexcept {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    static_cast<void>(sched_getaffinity(0, sizeof(set), &set));
+    return set;
+}
+
+std::string listed(const cpu_set_t& set) {
+    std::string out;
+    for (std::size_t cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+        if (CPU_ISSET(cpu, &set)) {
+            out += (out.empty() ? "" : ", ") + std::to_string(cpu);
+        }
+    }
+    return out;
+}
+
+void check(const thread_params& params) {
+    const cpu_set_t allowed = allowed_processors();
+    for (const int cpu : params.cpus) {
+        if (cpu < 0 || cpu >= CPU_SETSIZE || !CPU_ISSET(static_cast<std::size_t>(cpu), &allowed)) {
+            throw std::invalid_argument("thread_params::cpus has " + std::to_string(cpu) +
+                                        ", and this process may use processors " + listed(allowed) +
+                                        ".");
+        }
+    }
+}
+
 void serve_jobs(const std::shared_ptr<shared_state>& state) noexcept {
     for (;;) {
         state->jobs.acquire();
@@ -62,15 +93,29 @@ class thread_executor final : public executor {
     ~thread_executor() override { static_cast<void>(stop(std::chrono::steady_clock::now())); }
 
     void start(unsigned count, entry run, job what) override {
-        state_->run = run;
-        state_->what = std::move(what);
-        state_->alive.store(count, std::memory_order_relaxed);  // relaxed: before the threads exist
-        for (unsigned i = 0; i < count; ++i) {
-            threads_.emplace_back([state = state_, params = params_, i] {
-                name_and_pin(params, i);
-                serve_jobs(state);
-            });
+        if (used_) {
+            throw std::logic_error("an executor serves one dispatcher: make another for this one.");
         }
+        used_ = true;
+        state_->run = run;
+        threads_.reserve(count);
+        try {
+            for (unsigned i = 0; i < count; ++i) {
+                // Relaxed: before the thread exists.
+                state_->alive.fetch_add(1, std::memory_order_relaxed);
+                threads_.emplace_back([state = state_, params = params_, i] {
+                    name_and_pin(params, i);
+                    serve_jobs(state);
+                });
+            }
+        } catch (...) {
+            // Relaxed: the one that could not be made.
+            state_->alive.fetch_sub(1, std::memory_order_relaxed);
+            static_cast<void>(stop(std::chrono::steady_clock::time_point::max()));
+            throw;
+        }
+        const std::lock_guard lock{state_->guard};
+        state_->what = std::move(what);
     }
 
     void submit() noexcept override { state_->jobs.release(); }
@@ -113,11 +158,13 @@ class thread_executor final : public executor {
     thread_params params_;
     std::shared_ptr<shared_state> state_ = std::make_shared<shared_state>();
     std::vector<std::thread> threads_;
+    bool used_ = false;
 };
 
 }  // namespace
 
 std::shared_ptr<executor> make_thread_executor(thread_params params) {
+    check(params);
     return std::make_shared<thread_executor>(std::move(params));
 }
 

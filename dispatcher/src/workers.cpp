@@ -9,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include <ropeway/dispatcher/binding.hpp>
 #include <ropeway/dispatcher/engine.hpp>
 #include <ropeway/pool/coarse_clock.hpp>
 #include <ropeway/pool/site.hpp>
@@ -118,9 +119,12 @@ bool engine::ready(subscription_core& sub) noexcept {
     if (sub.owned.load(std::memory_order_relaxed) != subscription_core::idle) {
         return false;
     }
-    // Acquire pairs with let_go() and remove_subscription().
-    if (sub.pending.load(std::memory_order_acquire) != 0 ||
-        sub.closing.load(std::memory_order_acquire) != 0) {
+    // Acquire pairs with remove_subscription(): one that a thread waits for is left to that thread.
+    const std::uint32_t closing = sub.closing.load(std::memory_order_acquire);
+    if (closing != subscription_core::stays) {
+        return closing == subscription_core::marked;
+    }
+    if (sub.pending.load(std::memory_order_acquire) != 0) {  // acquire pairs with let_go()
         return true;
     }
     for (const auto& from : publishers()) {
@@ -180,13 +184,13 @@ void engine::step_out(const subscription_core& about_to_serve) noexcept {
     }
 }
 
-void engine::ramp(const subscription_core& served) noexcept {
-    if (stopping()) {
-        return;  // the executor may have ended: this handler outlived the stop
+void engine::ramp(const subscription_core* served) noexcept {
+    if (stopping() || started_.load(std::memory_order_acquire) == 0) {
+        return;  // the executor has ended or not begun: a handler may outlive the stop
     }
     // Relaxed: an extra worker too many or too few for a moment is no harm.
     std::uint32_t awake = awake_.load(std::memory_order_relaxed);
-    if (running_.load(std::memory_order_relaxed) < workers_ && any_ready(&served) &&
+    if (running_.load(std::memory_order_relaxed) < workers_ && any_ready(served) &&
         awake_.compare_exchange_strong(awake, awake + 1, std::memory_order_seq_cst,
                                        std::memory_order_relaxed)) {
         submit();
@@ -194,7 +198,8 @@ void engine::ramp(const subscription_core& served) noexcept {
 }
 
 void engine::serve(subscription_core& sub) noexcept {
-    if (sub.closing.load(std::memory_order_acquire) == 0) {  // pairs with remove_subscription()
+    // Acquire pairs with remove_subscription().
+    if (sub.closing.load(std::memory_order_acquire) == subscription_core::stays) {
         advance_coarse_clock();
         const bool may_be_long = sub.average_ticks == 0 || sub.average_ticks > slice_ticks_;
         if (may_be_long) {
@@ -214,7 +219,7 @@ void engine::serve(subscription_core& sub) noexcept {
         if (may_be_long) {
             awake_.fetch_add(1, std::memory_order_seq_cst);  // looks again before it leaves
         } else if (context.slice_over) {
-            ramp(sub);
+            ramp(&sub);
         }
     }
     let_go(sub);
@@ -258,15 +263,10 @@ void engine::serve_class(subscription_core& sub, ring_class c, serve_context& co
 void engine::let_go(subscription_core& sub) noexcept {
     const bool left = !sub.box[0].empty() || !sub.box[1].empty();
     sub.pending.store(left ? 1 : 0, std::memory_order_relaxed);  // relaxed: released with owned
-    // seq_cst: the next taker sees all we did; in one order with remove_subscription().
+    // seq_cst: the next taker sees all we did; in one order with leave_to_worker().
     sub.owned.store(subscription_core::idle, std::memory_order_seq_cst);
-    if (sub.closing.load(std::memory_order_seq_cst) != 0) {
-        std::uint32_t nobody = subscription_core::idle;
-        if (sub.owned.compare_exchange_strong(nobody, subscription_core::dead,
-                                              std::memory_order_acquire,
-                                              std::memory_order_relaxed)) {
-            finish_removal(sub);
-        }
+    if (sub.closing.load(std::memory_order_seq_cst) == subscription_core::marked) {
+        static_cast<void>(end_if_idle(sub));
     }
 }
 
@@ -298,19 +298,12 @@ bool engine::all_taken() const noexcept {
     return true;
 }
 
-stop_report engine::stop(std::chrono::nanoseconds deadline) noexcept {
-    const std::lock_guard lock{registry_};
-    if (stopped_) {
-        return last_report_;
-    }
-    const auto until = end_of_wait(deadline);
-    stopped_ = true;
-    close_publishers();
-    stop_report report;
-    const bool started = started_.load(std::memory_order_relaxed) != 0;  // relaxed: under the lock
+void engine::drain(stop_report& report, std::chrono::steady_clock::time_point until) noexcept {
+    const bool started = started_.load(std::memory_order_acquire) != 0;  // pairs with start()
     report.drained = all_taken();
     while (started && !report.drained && std::chrono::steady_clock::now() < until) {
         wake();
+        ramp(nullptr);  // a worker that hangs may count as awake
         std::this_thread::sleep_for(std::chrono::microseconds{100});
         report.drained = all_taken();
     }
@@ -324,54 +317,106 @@ stop_report engine::stop(std::chrono::nanoseconds deadline) noexcept {
     }
     report.workers_gone = running_.load(std::memory_order_acquire) == 0;
     report.threads_gone = !started || executor_->stop(grace);
-    collect(report);
+    if (!report.workers_gone) {
+        // Release pairs with remove_subscription(): nobody waits for the handler that hangs.
+        gave_up_.store(1, std::memory_order_release);
+    }
+}
+
+stop_report engine::stop(std::chrono::nanoseconds deadline) noexcept {
+    const std::uint32_t me = std::uint32_t{thread_number()} + 1;
+    // Relaxed: only this thread can have written its own number.
+    if (stopper_.load(std::memory_order_relaxed) == me) {
+        return {};  // from inside on_undelivered: the stop in progress reports
+    }
+    const std::lock_guard one_at_a_time{stop_};
+    undelivered_callback tell;
+    {
+        const std::lock_guard lock{registry_};
+        if (stopped_) {
+            return last_report_;
+        }
+        stopped_ = true;  // from here nobody subscribes, and a new publisher is closed
+        tell = undelivered_;
+    }
+    stopper_.store(me, std::memory_order_relaxed);  // as above
+    stop_report report;
+    close_publishers();
+    drain(report, end_of_wait(deadline));
+    collect(report, tell);
+    stopper_.store(0, std::memory_order_relaxed);  // as above
+    const std::lock_guard lock{registry_};
     last_report_ = report;
     return report;
 }
 
-void engine::tell_undelivered(const subscription_core& sub) noexcept {
-    if (!undelivered_) {
-        return;
-    }
-    const inbox& box = sub.box[index_of(ring_class::critical)];
-    for (std::uint32_t i = box.head; i != box.count; ++i) {
-        undelivered_(sub.name, box.events[i]);
-    }
+template <class See>
+void engine::for_each_left(const subscription_core& sub, ring_class c, See&& see) const noexcept {
     for (const auto& from : publishers()) {
-        const ring& places = from->rings[index_of(ring_class::critical)];
-        // Acquire: no worker runs and no publisher is inside; what they did is visible.
-        std::uint64_t at = cursor_word::position(
-            places.cursors[sub.number].cursor.load(std::memory_order_acquire));
-        for (const std::uint64_t end = from->committed(ring_class::critical); at < end; ++at) {
+        const ring& places = from->rings[index_of(c)];
+        // Acquire: whoever moved it last is done with it.
+        const std::uint64_t word =
+            places.cursors[sub.number].cursor.load(std::memory_order_acquire);
+        if (cursor_word::busy(word) || word == cursor_word::join) {
+            continue;
+        }
+        std::uint64_t at = cursor_word::position(word);
+        for (const std::uint64_t end = from->committed(c); at < end; ++at) {
+            // Relaxed: no publisher is inside, and close_publishers() saw the last one leave.
             const std::uint32_t slot =
-                places.entries[at & places.mask].load(std::memory_order_relaxed);  // as above
+                places.entries[at & places.mask].load(std::memory_order_relaxed);
             const void* const event = from->payload(slot);
             if (sub.face.wants(sub, event)) {
-                undelivered_(sub.name, event);
+                see(event);
             }
         }
     }
 }
 
-void engine::collect(stop_report& report) noexcept {
+void engine::collect_from(subscription_core& sub, stop_report& report,
+                          const undelivered_callback& tell) noexcept {
+    inbox& critical = sub.box[index_of(ring_class::critical)];
+    inbox& market = sub.box[index_of(ring_class::market)];
+    std::uint64_t of_critical = critical.count - critical.head;
+    std::uint64_t of_market = market.count - market.head;
+    const auto lost = [&](const void* event) {
+        if (tell) {
+            const handler_scope inside;  // what it unsubscribes is marked, and ended by let_go()
+            tell(sub.name, event);
+        }
+    };
+    for (std::uint32_t i = critical.head; i != critical.count; ++i) {
+        lost(critical.events[i]);
+    }
+    for_each_left(sub, ring_class::critical, [&](const void* event) {
+        ++of_critical;
+        lost(event);
+    });
+    for_each_left(sub, ring_class::market, [&](const void*) { ++of_market; });
+    for (inbox& box : sub.box) {
+        sub.face.discard(sub, *this, box);
+    }
+    report.undelivered += of_critical + of_market;
+    report.undelivered_critical += of_critical;
+    if (of_critical + of_market != 0) {
+        report.unfinished.push_back(sub.name);
+    }
+}
+
+void engine::collect(stop_report& report, const undelivered_callback& tell) noexcept {
     for (std::uint64_t left = live(); left != 0; left &= left - 1) {
         subscription_core& sub = subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))];
-        std::uint64_t critical = lag_of(sub, ring_class::critical);
-        std::uint64_t all = critical + lag_of(sub, ring_class::market);
-        const bool held = sub.owned.load(std::memory_order_acquire) == subscription_core::served;
-        if (!held) {  // a stuck worker owns its inbox
-            critical += sub.box[1].count - sub.box[1].head;
-            all += sub.box[0].count - sub.box[0].head + sub.box[1].count - sub.box[1].head;
-            if (critical != 0) {
-                tell_undelivered(sub);
-            }
-            for (inbox& box : sub.box) {
-                sub.face.discard(sub, *this, box);
-            }
-        }
-        report.undelivered += all;
-        report.undelivered_critical += critical;
-        if (all != 0 || held) {
+        std::uint32_t was = subscription_core::idle;
+        // Acquire: its inboxes as the last worker left them; nobody else serves or ends it now.
+        if (sub.owned.compare_exchange_strong(was, subscription_core::served,
+                                              std::memory_order_acquire,
+                                              std::memory_order_relaxed)) {
+            collect_from(sub, report, tell);
+            let_go(sub);
+        } else if (was == subscription_core::served) {  // a handler hangs, and owns the inbox
+            const std::uint64_t critical = lag_of(sub, ring_class::critical);
+            report.undelivered += critical + lag_of(sub, ring_class::market);
+            report.undelivered_critical += critical;
             report.unfinished.push_back(sub.name);
         }
     }

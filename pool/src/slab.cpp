@@ -81,7 +81,7 @@ slab::slab(slab_params params)
       ops_(params.ops),
       source_(params.memory != nullptr ? params.memory : &mmap_memory()),
       memory_bytes_(std::size_t{params.slots} * params.slot_bytes),
-      name_(std::move(params.name)) {
+      name_(params.name) {
     check(params);
     memory_ = static_cast<std::byte*>(source_->allocate(memory_bytes_, cache_block));
     try {

@@ -34,6 +34,11 @@ slot_pool_params checked(slot_pool_params params) {
         throw std::invalid_argument(name + "max_threads is " + std::to_string(params.max_threads) +
                                     ". Give 1 to 4096.");
     }
+    if (params.block_deadline.count() < 0) {
+        throw std::invalid_argument(name + "block_deadline is " +
+                                    std::to_string(params.block_deadline.count()) +
+                                    " ns. Give 0 or more.");
+    }
     if (params.exhausted == on_exhausted::callback && params.callback == nullptr) {
         throw std::invalid_argument(name + "policy callback without a callback. Set `callback`.");
     }

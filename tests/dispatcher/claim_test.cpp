@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <random>
+#include <type_traits>
 #include <vector>
 
 #include "support.hpp"
@@ -128,4 +129,81 @@ TEST_CASE("a publisher may be handed to another thread") {
     CHECK(d.stop(30s).clean());
     CHECK(reader.stats().consumer.done == 2000);
     CHECK(seen.all() == 0);
+}
+
+TEST_CASE("a publisher that was moved from is empty and harmless") {
+    ropeway::dispatcher<market_event> d{small_dispatcher()};
+    static_assert(!std::is_copy_constructible_v<ropeway::publisher<market_event>>);
+    static_assert(!std::is_copy_assignable_v<ropeway::publisher<market_event>>);
+    auto reader = d.subscribe("reader", overflow::block, {}, [](const market_event&) {});
+    auto from = d.publisher("feed", rings_of(16));
+    auto to = std::move(from);
+    CHECK_FALSE(from);  // NOLINT(bugprone-use-after-move): what this test is about
+    CHECK_FALSE(from.claim());
+    CHECK(from.publish(from.claim()).status == ropeway::publish_status::misuse);
+    CHECK(send(to, event_kind::trade));
+    d.start();
+    CHECK(d.stop(30s).clean());
+}
+
+TEST_CASE("once the ring has emptied, all of it can be claimed again") {
+    ropeway::dispatcher<market_event> d{small_dispatcher()};
+    tally got;
+    auto reader =
+        d.subscribe("reader", overflow::block, {}, [&](const market_event&) { got.add(); });
+    auto params = rings_of(16);
+    params.spare_claims = 4;
+    auto feed = d.publisher("feed", params);
+    d.start();
+    std::uint64_t sent = 0;
+    for (int round = 0; round < 20; ++round) {
+        for (int i = 0; i < 1 + round % 16; ++i) {
+            REQUIRE(send(feed, event_kind::trade));
+            ++sent;
+        }
+        REQUIRE(got.reached(sent));
+        REQUIRE(eventually([&] { return d.stats().subscriptions.at(0).lag == 0; }));
+        std::vector<ropeway::claimed<market_event>> held;
+        for (int i = 0; i < 16; ++i) {
+            held.push_back(feed.claim());
+            CAPTURE(round, i);
+            REQUIRE(held.back());
+        }
+    }
+    CHECK(d.stop(30s).clean());
+}
+
+TEST_CASE("claims that come and go while stop() goes through the slots", "[stress]") {
+    const auto level = GENERATE(guard_level::guard, guard_level::full);
+    for (std::uint64_t round = 0; round < scaled(200); ++round) {
+        violations seen;
+        auto params = small_dispatcher();
+        params.guard = level;
+        ropeway::dispatcher<market_event> d{params};
+        auto reader = d.subscribe("reader", overflow::block, {}, [](const market_event&) {});
+        auto feed = d.publisher("feed", rings_of(16));
+        d.start();
+        tally rounds;
+        std::atomic<bool> quit{false};
+        std::thread claiming{[&] {
+            while (!quit.load(std::memory_order_acquire)) {
+                auto a = feed.claim();
+                auto b = feed.claim();
+                if (a) {
+                    a->kind = event_kind::trade;
+                    static_cast<void>(feed.try_publish(std::move(a)));
+                }
+                rounds.add();
+            }
+        }};
+        REQUIRE(rounds.reached(50));
+        const auto report = d.stop(30s);
+        REQUIRE(rounds.reached(rounds.get() + 50));
+        quit.store(true, std::memory_order_release);
+        claiming.join();
+        REQUIRE(report.drained);
+        REQUIRE(report.slots_outstanding <= 2);  // those it held at that moment
+        REQUIRE(d.stats().publishers.at(0).claims_out == 0);
+        REQUIRE(seen.all() == 0);
+    }
 }

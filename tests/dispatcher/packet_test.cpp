@@ -161,3 +161,30 @@ TEST_CASE("a subscription that joins while a packet waits loses nothing and sees
     CHECK(refused == 0);
     CHECK(disorder == 0);
 }
+
+TEST_CASE("the deadline is that of the whole packet, however many of its events must wait") {
+    ropeway::dispatcher<market_event> d{small_dispatcher(1)};
+    auto reader = d.subscribe("slow", overflow::block, {}, [](const market_event&) {
+        const auto until = std::chrono::steady_clock::now() + 20ms;
+        while (std::chrono::steady_clock::now() < until) {
+        }
+    });
+    auto feed = d.publisher("feed", rings_of(16));
+    d.start();
+    std::vector<ropeway::claimed<market_event>> packet;
+    for (int i = 0; i < 60; ++i) {
+        packet.push_back(feed.claim());
+        REQUIRE(packet.back());
+        packet.back()->kind = event_kind::trade;
+    }
+    // Each wait ends after 20 ms, long before the deadline; all of them together would take 44.
+    const auto start = std::chrono::steady_clock::now();
+    const auto result = feed.publish_n(packet, 200ms);
+    const auto took = std::chrono::steady_clock::now() - start;
+    CHECK(result.status == publish_status::full);
+    CHECK(took >= 200ms);
+    CHECK(result.count >= 16);
+    CHECK(result.count < 60);
+    packet.clear();
+    CHECK(d.stop(30s).clean());
+}

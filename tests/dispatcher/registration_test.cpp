@@ -188,3 +188,63 @@ TEST_CASE("statistics may be read while subscriptions come and go") {
     feed.stop();
     CHECK(d.stop(30s).clean());
 }
+
+TEST_CASE("a handler that ends another subscription leaves it to a worker, and interest follows") {
+    ropeway::dispatcher<market_event> d{small_dispatcher()};
+    tally first_ended;
+    ropeway::subscription other =
+        d.subscribe("other", overflow::block, {.kinds = {event_kind::trade}},
+                    [told = std::make_shared<last_act>(first_ended)](const market_event&) {});
+    tally asked;
+    auto ender = d.subscribe("ender", overflow::block, {.kinds = {event_kind::control_ack}},
+                             [&](const market_event&) {
+                                 other.unsubscribe();
+                                 asked.add();
+                             });
+    auto feed = d.publisher("feed");
+    d.start();
+    REQUIRE(send(feed, event_kind::trade).status == ropeway::publish_status::sent);
+    REQUIRE(send(feed, event_kind::control_ack));
+    REQUIRE(asked.reached(1));
+    REQUIRE(first_ended.reached(1));
+    REQUIRE(eventually([&] {
+        return send(feed, event_kind::trade).status == ropeway::publish_status::no_subscriber;
+    }));
+    CHECK(d.stats().subscriptions.size() == 1);
+    CHECK(d.stop(30s).clean());
+}
+
+TEST_CASE("unsubscribe() never ends another subscription that reuses the place", "[stress]") {
+    auto params = small_dispatcher(2);
+    params.max_subscriptions = 2;  // the block that comes free is the next one's
+    ropeway::dispatcher<market_event> d{params};
+    running_feed feed{d.publisher("feed", rings_of(64))};
+    tally kept_seen;
+    auto kept =
+        d.subscribe("kept", overflow::block, {}, [&](const market_event&) { kept_seen.add(); });
+    d.start();
+    std::uint64_t early = 0;
+    for (std::uint64_t i = 0; i < scaled(3000); ++i) {
+        tally ended;
+        tally seen;
+        auto guest = d.subscribe(
+            "guest", overflow::block, {},
+            [&, told = std::make_shared<last_act>(ended)](const market_event&) { seen.add(); });
+        REQUIRE(seen.reached(1 + i % 3));
+        early += ended.get();  // still subscribed
+        guest.unsubscribe();
+        REQUIRE(ended.get() == 1);
+    }
+    CHECK(early == 0);
+    feed.stop();
+    CHECK(d.stop(30s).clean());
+    CHECK(kept_seen.get() == feed.sent());
+}
+
+TEST_CASE("who subscribes after stop() is told") {
+    ropeway::dispatcher<market_event> d{small_dispatcher()};
+    d.start();
+    CHECK(d.stop(30s).clean());
+    CHECK_THROWS_WITH(d.subscribe("late", overflow::block, {}, [](const market_event&) {}),
+                      Catch::Contains("late") && Catch::Contains("after stop()"));
+}

@@ -297,3 +297,52 @@ TEST_CASE("a wait without end is one: it does not overflow into none") {
     CHECK(d.stop(std::chrono::nanoseconds::max()).clean());
     CHECK(got.get() == 40);
 }
+
+TEST_CASE("a handler that was fast and then hangs does not keep the others from their events") {
+    const bool own_threads = under_tsan || GENERATE(false, true);
+    auto params = small_dispatcher(2);
+    if (own_threads) {
+        params.workers.where = ropeway::make_thread_executor();
+    }
+    ropeway::dispatcher<market_event> d{params};
+    gate stuck;
+    auto bad = d.subscribe("hangs", overflow::drop_oldest, {}, [&](const market_event& e) {
+        if (e.user == 5000) {
+            stuck.pass();
+        }
+    });
+    tally got;
+    auto good = d.subscribe("good", overflow::block, {}, [&](const market_event&) { got.add(); });
+    auto feed = d.publisher("feed", rings_of(64));
+    d.start();
+    for (std::uint64_t i = 1; i <= 5000; ++i) {
+        REQUIRE(send(feed, event_kind::trade, i));
+        if (i % 32 == 0) {  // no lap: the fast one is to be known as fast, and to see each event
+            REQUIRE(eventually([&] { return bad.stats().lag == 0; }));
+        }
+    }
+    REQUIRE(stuck.held());
+    for (std::uint64_t i = 5001; i <= 10000; ++i) {
+        REQUIRE(send(feed, event_kind::trade, i));
+    }
+    CHECK(got.reached(10000 - 64));  // all but what no publish asks a worker to look at any more
+    stuck.open();
+    CHECK(d.stop(30s).clean());
+    CHECK(got.get() == 10000);
+}
+
+TEST_CASE("an executor serves one dispatcher, and its processors are checked") {
+    auto shared = ropeway::make_thread_executor();
+    auto params = small_dispatcher(1);
+    params.workers.where = shared;
+    ropeway::dispatcher<market_event> one{params};
+    ropeway::dispatcher<market_event> two{params};
+    one.start();
+    CHECK_THROWS_WITH(two.start(), Catch::Contains("one dispatcher"));
+    CHECK(one.stop(30s).clean());
+    CHECK(two.stop(30s).clean());
+    CHECK_THROWS_WITH(ropeway::make_thread_executor({.cpus = {-1}}),
+                      Catch::Contains("cpus has -1"));
+    CHECK_THROWS_WITH(ropeway::make_thread_executor({.cpus = {1 << 20}}),
+                      Catch::Contains("1048576"));
+}

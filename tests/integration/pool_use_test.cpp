@@ -73,6 +73,7 @@ TEST_CASE("at 1000 events a second to ten consumers a pool of three times the pe
                                      << 100 * highest_duplicates << " %");
     CHECK(sent == total);
     CHECK(report.clean());
+    CHECK(highest > 0);  // the samples, taken right after each publish, did see slots in use
     CHECK(highest < 0.8);
     CHECK(highest_duplicates < 0.8);
     for (const subscription_stats& each : events.stats().subscriptions) {

@@ -33,7 +33,7 @@ struct taken_range {
 };
 
 /// Looks at a cursor and chooses a range of at most `limit` positions. Lossy ranges are claimed
-/// (pin, then CAS) before this returns; blocking ones are claimed by move_cursor() afterwards.
+/// (pin, then CAS) before this returns; blocking ones keep their place until end_range().
 [[nodiscard]] bool take_range(subscription_core& sub, publisher_core& from, ring_class c,
                               std::uint32_t limit, taken_range& out) noexcept;
 
@@ -122,6 +122,9 @@ class binding {
         std::array<std::uint64_t, batch_size> sequences;
         std::array<std::uint64_t, batch_size> positions;
         std::uint32_t count = 0;
+        std::array<std::uint64_t, batch_size> stale_at;
+        std::array<std::uint32_t, batch_size> stale_kinds;
+        std::uint32_t stale = 0;
     };
 
     /// Copies one batch of wanted, fresh events into the inbox; returns how many positions were
@@ -143,10 +146,12 @@ class binding {
             // ensure() promised as many; fewer only when the guard refuses to hand a slot out.
             if (sub.lossy(c)) {
                 sub.starved.add(found.count - got);
+                sub.told_lost[from.number_] -= found.count - got;  // told with a later event
             } else {
                 range.last = found.positions[got];  // the rest stays in the ring
             }
         }
+        count_stale(sub, found, range.last);
         box.lag = range.lag;
         if (got != 0) {
             box.lost_before = range.lost;
@@ -154,6 +159,15 @@ class binding {
         }
         end_range(sub, from, c, range.last);
         return static_cast<std::uint32_t>(range.last - range.first) - got;
+    }
+
+    /// Each stale event once: what a cut batch leaves in the ring is looked at again.
+    static void count_stale(subscription_core& sub, const picked& found,
+                            std::uint64_t before) noexcept {
+        binding& self = *static_cast<binding*>(sub.face.object);
+        for (std::uint32_t i = 0; i < found.stale && found.stale_at[i] < before; ++i) {
+            self.consumer_.count_filtered(found.stale_kinds[i]);
+        }
     }
 
     static void pick(subscription_core& sub, publisher_core& from, const taken_range& range,
@@ -167,7 +181,8 @@ class binding {
                 continue;
             }
             if (!self.consumer_.should_process(event, floor)) {
-                self.consumer_.count_filtered(traits::kind(event));
+                found.stale_at[found.stale] = at;
+                found.stale_kinds[found.stale++] = traits::kind(event);
                 continue;
             }
             found.events[found.count] = &event;

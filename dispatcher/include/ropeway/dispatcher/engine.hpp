@@ -68,6 +68,9 @@ class engine : public std::enable_shared_from_this<engine> {
             wake_slow();
         }
     }
+    /// One more worker, if something is ready and fewer run than may: `served` keeps its own. Also
+    /// for a publisher that waits: a handler that hangs may keep the only worker that counts.
+    void ramp(const subscription_core* served) noexcept;
     void hint_critical() noexcept {
         // Release pairs with the acquire in serve(): a worker that sees the hint sees the tail.
         critical_hint_.fetch_add(1, std::memory_order_release);
@@ -128,13 +131,14 @@ class engine : public std::enable_shared_from_this<engine> {
     std::uint32_t serve_round(subscription_core& sub, serve_context& context) noexcept;
     void let_go(subscription_core& sub) noexcept;
     void step_out(const subscription_core& about_to_serve) noexcept;
-    void ramp(const subscription_core& served) noexcept;
     void wake_slow() noexcept;
     void out_of_count() noexcept;
     void submit() noexcept;
     void join_cursors(subscription_core& sub) noexcept;
     void close_cursors(subscription_core& sub) noexcept;
     void finish_removal(subscription_core& sub) noexcept;
+    [[nodiscard]] bool end_if_idle(subscription_core& sub) noexcept;
+    void leave_to_worker(subscription_core& sub) noexcept;
     void refresh_wanted() noexcept;
     [[nodiscard]] std::span<const std::unique_ptr<publisher_core>> publishers() const noexcept;
     [[nodiscard]] std::uint32_t vacant_number() const;
@@ -143,8 +147,12 @@ class engine : public std::enable_shared_from_this<engine> {
                      std::uint32_t& done) noexcept;
     [[nodiscard]] bool all_taken() const noexcept;
     void close_publishers() noexcept;
-    void collect(stop_report& report) noexcept;
-    void tell_undelivered(const subscription_core& sub) noexcept;
+    void drain(stop_report& report, std::chrono::steady_clock::time_point until) noexcept;
+    void collect(stop_report& report, const undelivered_callback& tell) noexcept;
+    void collect_from(subscription_core& sub, stop_report& report,
+                      const undelivered_callback& tell) noexcept;
+    template <class See>
+    void for_each_left(const subscription_core& sub, ring_class c, See&& see) const noexcept;
 
     // Read by everyone, written at flips, at critical publishes and on the idle edge: a block each.
     alignas(cache_block) std::atomic<std::uint64_t> version_{0};
@@ -160,6 +168,8 @@ class engine : public std::enable_shared_from_this<engine> {
     std::atomic<std::uint32_t> publisher_count_{0};
     std::atomic<std::uint32_t> started_{0};
     std::atomic<std::uint32_t> stopping_{0};
+    std::atomic<std::uint32_t> gave_up_{0};  ///< stop() left a worker behind
+    std::atomic<std::uint32_t> stopper_{0};  ///< thread number + 1 of who is inside stop()
 
     // Constant after construction.
     alignas(cache_block) dispatcher_params params_;
@@ -175,8 +185,9 @@ class engine : public std::enable_shared_from_this<engine> {
     std::unique_ptr<slot_pool> duplicates_;
     recycler recycler_;
     std::unique_ptr<failure_queue> failures_;
-    std::mutex registry_;                 ///< guards registration and removal
-    mutable std::mutex faces_;            ///< keeps a live consumer from ending while it is read
+    std::mutex stop_;           ///< one stop() at a time
+    std::mutex registry_;       ///< guards registration and removal; no handler runs in it
+    mutable std::mutex faces_;  ///< keeps a live consumer from ending while it is read
     undelivered_callback undelivered_{};  ///< guarded by registry_
     bool stopped_ = false;                ///< guarded by registry_
     stop_report last_report_{};           ///< guarded by registry_

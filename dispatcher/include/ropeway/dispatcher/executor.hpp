@@ -31,7 +31,9 @@ class executor {
     virtual ~executor() = default;
 
     /// Makes ready to run `run(what.get())` up to `count` times at once, and keeps `what` until
-    /// stop(). Throws parallelism_error with the remedy when that many cannot run.
+    /// stop(). Throws parallelism_error with the remedy when that many cannot run, and
+    /// std::logic_error at a second call: an executor serves one dispatcher. Whatever it throws, it
+    /// keeps nothing.
     virtual void start(unsigned count, entry run, job what) = 0;
     /// Runs the job once more, soon, on one of its threads.
     virtual void submit() noexcept = 0;
@@ -44,16 +46,19 @@ class executor {
 
 /// An own tbb::task_arena; owns a tbb::global_control so that as many workers run as were asked
 /// for, whatever the number of processors. Its threads are gone after stop() when nobody else in
-/// the process uses oneTBB.
-[[nodiscard]] std::shared_ptr<executor> make_arena_executor();
+/// the process uses oneTBB. A thread that runs a job is named after `name`, cut at 12 characters,
+/// and a number, until another arena's job names it differently.
+[[nodiscard]] std::shared_ptr<executor> make_arena_executor(std::string name = "ropeway");
 
 struct thread_params {
     std::string name = "ropeway";  ///< thread name prefix
-    std::vector<int> cpus{};       ///< processor of each thread in turn; empty: not pinned
+    /// Processor of each thread in turn; empty: not pinned. Those this process may use.
+    std::vector<int> cpus{};
 };
 
 /// Own named threads, parked on a semaphore while there is nothing to do. Right wherever the host
 /// uses oneTBB itself, and under ThreadSanitizer, which does not see into oneTBB.
+/// Throws std::invalid_argument for a processor this process may not use.
 [[nodiscard]] std::shared_ptr<executor> make_thread_executor(thread_params params = {});
 
 }  // namespace ropeway

@@ -48,7 +48,8 @@ struct subscription_params {
 
 /// The resident workers.
 struct worker_params {
-    /// Thread name prefix (own threads), at most 12 characters are shown by the system.
+    /// Thread name prefix in the default arena, 1 to 12 characters: the system shows 15. Own
+    /// threads have thread_params::name.
     std::string name = "ropeway";
     /// How many may run at once, 1..256. 0 (default) means one less than the processors this
     /// process may use, at least 1, so that a publisher keeps a processor of its own.
@@ -72,7 +73,7 @@ struct publisher_params {
     std::uint32_t critical_capacity = 1024;
     /// Claims that may be out at once beyond those in publish order, 1..65536.
     std::uint32_t spare_claims = 64;
-    /// How long `publish` waits for a blocking subscription before it gives up.
+    /// How long `publish` waits for a blocking subscription before it gives up; 0 or more.
     std::chrono::nanoseconds deadline = std::chrono::seconds{10};
 };
 

@@ -37,7 +37,7 @@ struct publish_result {
     std::uint64_t sequence = 0;
     /// The subscription that held the ring, for `full` and `would_block`; valid while it lives.
     std::string_view held_by{};
-    /// Events of a packet that were sent (publish_n); 1 or 0 for publish.
+    /// Events that were sent: of a packet, without those that nobody wants; 1 or 0 for publish.
     std::uint32_t count = 0;
 
     [[nodiscard]] explicit operator bool() const noexcept {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What a feed holds: a publisher, and the claims it fills. claim() never waits; publish() is the
-// only call that may. Ownership: both are move-only handles and keep their dispatcher's engine
-// alive. Thread safety: one thread at a time per publisher (checked); handing one to another thread
-// is fine. Nothing is allocated after construction.
+// only call that may. Ownership: both are move-only handles; a publisher keeps its dispatcher's
+// engine alive, and a claim must not outlive its publisher. Thread safety: one thread at a time per
+// publisher (checked), its claims included; handing one to another thread is fine. Nothing is
+// allocated after construction.
 #pragma once
 
 #include <chrono>
@@ -73,9 +74,21 @@ class publisher {
     publisher() noexcept = default;
     publisher(std::shared_ptr<detail::engine> owner, detail::publisher_core& core) noexcept
         : owner_(std::move(owner)), core_(&core) {}
+    publisher(publisher&& other) noexcept
+        : owner_(std::move(other.owner_)), core_(std::exchange(other.core_, nullptr)) {}
+    publisher& operator=(publisher&& other) noexcept {
+        if (this != &other) {
+            owner_ = std::move(other.owner_);
+            core_ = std::exchange(other.core_, nullptr);
+        }
+        return *this;
+    }
+    publisher(const publisher&) = delete;
+    publisher& operator=(const publisher&) = delete;
+    ~publisher() = default;
 
-    /// A default event in a slot, its routing version already stamped; empty when every spare
-    /// claim is out. Never waits.
+    /// A default event in a slot, its routing version already stamped; empty when no slot is free
+    /// and from an empty publisher. Never waits.
     [[nodiscard]] claimed<E> claim() noexcept {
         claimed<E> slot = claim_for_overwrite();
         if (slot) {
@@ -100,7 +113,7 @@ class publisher {
     /// A slot whose content is unspecified: the caller writes every field, version included.
     [[nodiscard]] claimed<E> claim_for_overwrite() noexcept {
         claimed<E> slot;
-        if (!core_->enter()) {
+        if (core_ == nullptr || !core_->enter()) {
             return slot;
         }
         if (core_->claim(slot.slot_)) {
@@ -126,8 +139,8 @@ class publisher {
         return publish_n({&event, 1}, std::chrono::nanoseconds{0});
     }
     /// Commits a packet at once: no worker sees a part of it before the rest, as long as it fits.
-    /// Empty claims are skipped. On failure `count` tells how many were taken from the front; the
-    /// others are still the caller's.
+    /// The deadline is that of the whole packet. Empty claims are skipped. On failure the claims
+    /// that are still full are the caller's: those from the first that did not fit on.
     [[nodiscard]] publish_result publish_n(std::span<claimed<E>> packet) noexcept {
         return publish_n(packet,
                          core_ == nullptr ? std::chrono::nanoseconds{0} : core_->params_.deadline);
@@ -135,6 +148,7 @@ class publisher {
     [[nodiscard]] publish_result publish_n(std::span<claimed<E>> packet,
                                            std::chrono::nanoseconds deadline) noexcept;
 
+    // Of a publisher that is not empty.
     [[nodiscard]] std::uint32_t number() const noexcept { return core_->number_; }
     [[nodiscard]] std::string_view name() const noexcept { return core_->name_; }
     [[nodiscard]] publisher_stats stats() const { return core_->stats(); }
@@ -144,7 +158,7 @@ class publisher {
     [[nodiscard]] static bool critical_kind(const E& event) noexcept {
         return traits::is_critical(traits::kind(event));
     }
-    [[nodiscard]] publish_status put_one(claimed<E>& event, std::chrono::nanoseconds deadline,
+    [[nodiscard]] publish_status put_one(claimed<E>& event, detail::wait_budget& budget,
                                          publish_result& result) noexcept;
 
     std::shared_ptr<detail::engine> owner_;
@@ -152,7 +166,7 @@ class publisher {
 };
 
 template <event_type E>
-publish_status publisher<E>::put_one(claimed<E>& event, std::chrono::nanoseconds deadline,
+publish_status publisher<E>::put_one(claimed<E>& event, detail::wait_budget& budget,
                                      publish_result& result) noexcept {
     const std::uint32_t kind = traits::kind(*event);
     const bool critical_event = traits::is_critical(kind);
@@ -171,7 +185,7 @@ publish_status publisher<E>::put_one(claimed<E>& event, std::chrono::nanoseconds
         return publish_status::no_subscriber;
     }
     const auto ring = critical_event ? detail::ring_class::critical : detail::ring_class::market;
-    if (!core_->reserve(ring, deadline, result)) [[unlikely]] {
+    if (!core_->reserve(ring, budget, result)) [[unlikely]] {
         return result.status;
     }
     core_->place(ring, event.slot_, kind);
@@ -194,6 +208,7 @@ publish_result publisher<E>::publish_n(std::span<claimed<E>> packet,
     }
     result.status = publish_status::no_subscriber;
     bool any_critical = false;
+    detail::wait_budget budget{.deadline = deadline};
     for (claimed<E>& event : packet) {
         if (!event) {
             if (packet.size() == 1) {
@@ -202,7 +217,7 @@ publish_result publisher<E>::publish_n(std::span<claimed<E>> packet,
             continue;
         }
         const bool critical_event = critical_kind(*event);
-        const publish_status status = put_one(event, deadline, result);
+        const publish_status status = put_one(event, budget, result);
         if (status == publish_status::sent) {
             any_critical |= critical_event;
             ++result.count;

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,6 +24,12 @@
 namespace ropeway::detail {
 
 class engine;
+
+/// How long a packet may wait in all; the clock is read at its first wait.
+struct wait_budget {
+    std::chrono::nanoseconds deadline{};
+    std::chrono::steady_clock::time_point until{};
+};
 
 /// Where a claim is between claim and publish.
 struct claimed_slot {
@@ -41,18 +48,17 @@ struct publisher_core {
 
     // --- the publisher's thread -------------------------------------------------------------
 
-    /// Takes a slot for the user; false when every spare is out.
+    /// Takes a slot for the user; false when none is free.
     [[nodiscard]] bool claim(claimed_slot& out) noexcept;
     /// A claim that was not published comes back.
     void abandon(claimed_slot slot) noexcept;
-    /// True when the next place of the ring is free; waits until the deadline otherwise.
-    [[nodiscard]] bool reserve(ring_class c, std::chrono::nanoseconds deadline,
-                               publish_result& why) noexcept {
+    /// True when the next place of the ring is free; waits as long as the budget says otherwise.
+    [[nodiscard]] bool reserve(ring_class c, wait_budget& budget, publish_result& why) noexcept {
         const std::size_t r = index_of(c);
         if (position_[r] < limit_[r] && !eager_) [[likely]] {
             return true;
         }
-        return make_free(c, deadline, why);
+        return make_free(c, budget, why);
     }
     /// Puts a claimed slot into the next place of the ring; `commit` makes it visible.
     void place(ring_class c, claimed_slot slot, std::uint32_t kind) noexcept;
@@ -66,9 +72,14 @@ struct publisher_core {
     void drop_unwanted(claimed_slot slot, bool is_critical) noexcept;
     void count_refused() noexcept { refused_.add(1); }
 
-    /// One thread at a time: false, after a report, when another thread is inside.
+    /// One thread at a time: false, after a report, when another thread is inside. Once closed, it
+    /// takes turns with stop(), which goes through the slots.
     [[nodiscard]] bool enter() noexcept;
     void leave() noexcept {
+        if (closed()) [[unlikely]] {
+            leave_closed();
+            return;
+        }
         // Release pairs with engine::stop()'s acquire load: what was committed is final then.
         inside_.store(0, std::memory_order_release);
     }
@@ -110,13 +121,14 @@ struct publisher_core {
     alignas(cache_block) std::atomic<std::uint32_t> inside_{0};
 
   private:
-    [[nodiscard]] bool make_free(ring_class c, std::chrono::nanoseconds deadline,
-                                 publish_result& why) noexcept;
+    [[nodiscard]] bool enter_closed() noexcept;
+    void leave_closed() noexcept;
+    [[nodiscard]] bool make_free(ring_class c, wait_budget& budget, publish_result& why) noexcept;
     /// Commits what a packet has placed so far, so that it can be taken while the rest waits; false
     /// when there is nothing.
     bool commit_placed() noexcept;
     [[nodiscard]] std::string_view blocker_name(ring_class c) const noexcept;
-    [[nodiscard]] bool wait_for(ring_class c, std::chrono::nanoseconds deadline) noexcept;
+    [[nodiscard]] bool wait_for(ring_class c, clock::time_point until) noexcept;
     [[nodiscard]] bool refresh(ring_class c) noexcept;
     void rescue(subscription_core& sub, ring_class c) noexcept;
     void count_lost(cursor_block& block, const subscription_core& sub,
@@ -127,6 +139,9 @@ struct publisher_core {
     void displace(ring_class c, std::uint32_t displaced, std::uint32_t by) noexcept;
     [[nodiscard]] std::uint64_t resident_at(std::uint32_t index) const noexcept;
     [[nodiscard]] bool hand_out(std::uint32_t index, claimed_slot& out) noexcept;
+    [[nodiscard]] bool claim_resident(claimed_slot& out) noexcept;
+    [[nodiscard]] bool claim_spare(claimed_slot& out) noexcept;
+    void take_back(claimed_slot slot) noexcept;
     void check_in(std::uint32_t index) noexcept;
     void report(violation_kind kind, std::uint32_t index, std::uint32_t generation) const noexcept;
     [[nodiscard]] std::uint32_t entry(ring_class c, std::uint64_t position) const noexcept;
@@ -138,6 +153,9 @@ struct publisher_core {
         std::uint64_t position;
     };
     enum slot_state : std::uint8_t { resident = 0, with_user = 1, back = 2 };
+
+    std::mutex closing_;  ///< guards what follows once closed; never taken before
+    std::atomic<std::uint32_t> closing_owner_{0};  ///< thread number + 1 of who holds closing_
 
     // Private to the publisher's thread.
     alignas(cache_block) std::array<std::uint64_t, ring_classes> position_{};

@@ -68,10 +68,12 @@ struct memory_use {
 
 /// How a stop went.
 struct stop_report {
-    bool drained = false;                    ///< every subscription took everything
-    bool workers_gone = false;               ///< no worker runs any more
-    bool threads_gone = false;               ///< the executor's threads ended too
-    std::uint64_t undelivered = 0;           ///< over all subscriptions
+    bool drained = false;       ///< every subscription took everything
+    bool workers_gone = false;  ///< no worker runs any more
+    bool threads_gone = false;  ///< the executor's threads ended too
+    /// Wanted events left, over all subscriptions; for one whose handler hangs, what its rings
+    /// hold.
+    std::uint64_t undelivered = 0;
     std::uint64_t undelivered_critical = 0;  ///< of these, critical
     std::uint64_t slots_outstanding = 0;     ///< claims and duplicates that did not come back
     std::vector<std::string> unfinished;     ///< subscriptions with events left, or stuck

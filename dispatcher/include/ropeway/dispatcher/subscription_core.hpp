@@ -59,13 +59,16 @@ struct consumer_face {
 
 struct subscription_core {
     enum owner_state : std::uint32_t { idle = 0, served = 1, dead = 2 };
+    /// Who ends it: the thread that waits in unsubscribe() (no worker takes it any more), or, once
+    /// marked from inside a handler, the worker that lets it go or takes it next.
+    enum closing_state : std::uint32_t { stays = 0, waited_for = 1, marked = 2 };
 
     // Shared, taken by CAS.
     alignas(cache_block) std::atomic<std::uint32_t> owned{dead};
     /// Not 0: the inbox holds leftovers. Written by the holder of owned before it lets go.
     std::atomic<std::uint32_t> pending{0};
     /// Set by unsubscribe; whoever holds owned stops serving.
-    std::atomic<std::uint32_t> closing{0};
+    std::atomic<std::uint32_t> closing{stays};
 
     // Constant while the subscription lives.
     alignas(cache_block) consumer_face face{};
@@ -89,7 +92,7 @@ struct subscription_core {
     /// True once it is to end: no handler is called any more.
     [[nodiscard]] bool ending() const noexcept {
         // Relaxed: asked by the worker; whoever waits for it synchronises through `owned`.
-        return closing.load(std::memory_order_relaxed) != 0;
+        return closing.load(std::memory_order_relaxed) != stays;
     }
     [[nodiscard]] bool lossy(ring_class c) const noexcept {
         return c == ring_class::market && policy == overflow::drop_oldest;
