@@ -218,10 +218,10 @@ TEST_CASE("unsubscribe() never ends another subscription that reuses the place",
     auto params = small_dispatcher(2);
     params.max_subscriptions = 2;  // the block that comes free is the next one's
     ropeway::dispatcher<market_event> d{params};
-    running_feed feed{d.publisher("feed", rings_of(64))};
     tally kept_seen;
     auto kept =
         d.subscribe("kept", overflow::block, {}, [&](const market_event&) { kept_seen.add(); });
+    running_feed feed{d.publisher("feed", rings_of(64))};
     d.start();
     std::uint64_t early = 0;
     for (std::uint64_t i = 0; i < scaled(3000); ++i) {
