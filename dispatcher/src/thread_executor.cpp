@@ -29,44 +29,21 @@ struct shared_state {
     executor::job what;
 };
 
-void name_and_pin(const thread_params& params, unsigned number) noexcept {
-    const std::string name = (params.name.substr(0, 12) + std::to_string(number)).substr(0, 15);
+/// @return false: the system refuses the processor.
+[[nodiscard]] bool name_and_pin(const thread_params& params, unsigned number) noexcept {
+    const std::string name = params.name.substr(0, 12) + std::to_string(number % 1000);
     pthread_setname_np(pthread_self(), name.c_str());
-    if (!params.cpus.empty()) {
-        cpu_set_t set;
-        CPU_ZERO(&set);
-        CPU_SET(static_cast<std::size_t>(params.cpus[number % params.cpus.size()]), &set);
-        pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+    if (params.cpus.empty()) {
+        return true;
     }
-}
-
-/// The processors this process may use.
-cpu_set_t allowed_processors() noexcept {
+    const int cpu = params.cpus[number % params.cpus.size()];
+    if (cpu < 0 || cpu >= CPU_SETSIZE) {
+        return false;
+    }
     cpu_set_t set;
     CPU_ZERO(&set);
-    static_cast<void>(sched_getaffinity(0, sizeof(set), &set));
-    return set;
-}
-
-std::string listed(const cpu_set_t& set) {
-    std::string out;
-    for (std::size_t cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-        if (CPU_ISSET(cpu, &set)) {
-            out += (out.empty() ? "" : ", ") + std::to_string(cpu);
-        }
-    }
-    return out;
-}
-
-void check(const thread_params& params) {
-    const cpu_set_t allowed = allowed_processors();
-    for (const int cpu : params.cpus) {
-        if (cpu < 0 || cpu >= CPU_SETSIZE || !CPU_ISSET(static_cast<std::size_t>(cpu), &allowed)) {
-            throw std::invalid_argument("thread_params::cpus has " + std::to_string(cpu) +
-                                        ", and this process may use processors " + listed(allowed) +
-                                        ".");
-        }
-    }
+    CPU_SET(static_cast<std::size_t>(cpu), &set);
+    return pthread_setaffinity_np(pthread_self(), sizeof(set), &set) == 0;
 }
 
 void serve_jobs(const std::shared_ptr<shared_state>& state) noexcept {
@@ -99,20 +76,35 @@ class thread_executor final : public executor {
         used_ = true;
         state_->run = run;
         threads_.reserve(count);
+        std::atomic<unsigned> named{0};
+        std::atomic<unsigned> refused{none};
         try {
             for (unsigned i = 0; i < count; ++i) {
                 // Relaxed: before the thread exists.
                 state_->alive.fetch_add(1, std::memory_order_relaxed);
-                threads_.emplace_back([state = state_, params = params_, i] {
-                    name_and_pin(params, i);
+                threads_.emplace_back([&named, &refused, this, i, state = state_] {
+                    if (!name_and_pin(params_, i)) {
+                        refused.store(i, std::memory_order_relaxed);  // relaxed: ordered by `named`
+                    }
+                    // Release pairs with the wait below, after which these two are gone.
+                    named.fetch_add(1, std::memory_order_release);
                     serve_jobs(state);
                 });
             }
         } catch (...) {
             // Relaxed: the one that could not be made.
             state_->alive.fetch_sub(1, std::memory_order_relaxed);
+            await(named, static_cast<unsigned>(threads_.size()));
             static_cast<void>(stop(std::chrono::steady_clock::time_point::max()));
             throw;
+        }
+        await(named, count);
+        if (const unsigned bad = refused.load(std::memory_order_relaxed); bad != none) {
+            static_cast<void>(stop(std::chrono::steady_clock::time_point::max()));
+            throw std::invalid_argument(
+                "thread_params::cpus has " +
+                std::to_string(params_.cpus[bad % params_.cpus.size()]) +
+                ", which this process may not use. See Cpus_allowed_list in /proc/self/status.");
         }
         const std::lock_guard lock{state_->guard};
         state_->what = std::move(what);
@@ -155,6 +147,14 @@ class thread_executor final : public executor {
     [[nodiscard]] const char* kind() const noexcept override { return "threads"; }
 
   private:
+    static constexpr unsigned none = ~0U;
+
+    static void await(const std::atomic<unsigned>& count, unsigned until) noexcept {
+        while (count.load(std::memory_order_acquire) != until) {  // pairs with the threads' add
+            std::this_thread::yield();
+        }
+    }
+
     thread_params params_;
     std::shared_ptr<shared_state> state_ = std::make_shared<shared_state>();
     std::vector<std::thread> threads_;
@@ -164,7 +164,6 @@ class thread_executor final : public executor {
 }  // namespace
 
 std::shared_ptr<executor> make_thread_executor(thread_params params) {
-    check(params);
     return std::make_shared<thread_executor>(std::move(params));
 }
 

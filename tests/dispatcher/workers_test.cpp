@@ -338,8 +338,10 @@ TEST_CASE("an executor serves one dispatcher, and its processors are checked") {
     CHECK_THROWS_WITH(two.start(), Catch::Contains("one dispatcher"));
     CHECK(one.stop(30s).clean());
     CHECK(two.stop(30s).clean());
-    CHECK_THROWS_WITH(ropeway::make_thread_executor({.cpus = {-1}}),
-                      Catch::Contains("cpus has -1"));
-    CHECK_THROWS_WITH(ropeway::make_thread_executor({.cpus = {1 << 20}}),
-                      Catch::Contains("1048576"));
+    for (const int cpu : {-1, 1023, 1 << 20}) {
+        params.workers.where = ropeway::make_thread_executor({.cpus = {cpu}});
+        ropeway::dispatcher<market_event> pinned{params};
+        CHECK_THROWS_WITH(pinned.start(), Catch::Contains("cpus has " + std::to_string(cpu)) &&
+                                              Catch::Contains("Cpus_allowed_list"));
+    }
 }

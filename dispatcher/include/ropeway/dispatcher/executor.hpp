@@ -52,13 +52,13 @@ class executor {
 
 struct thread_params {
     std::string name = "ropeway";  ///< thread name prefix
-    /// Processor of each thread in turn; empty: not pinned. Those this process may use.
+    /// Processor of each thread in turn; empty: not pinned. start() throws std::invalid_argument for
+    /// one that this process may not use.
     std::vector<int> cpus{};
 };
 
 /// Own named threads, parked on a semaphore while there is nothing to do. Right wherever the host
 /// uses oneTBB itself, and under ThreadSanitizer, which does not see into oneTBB.
-/// Throws std::invalid_argument for a processor this process may not use.
 [[nodiscard]] std::shared_ptr<executor> make_thread_executor(thread_params params = {});
 
 }  // namespace ropeway
