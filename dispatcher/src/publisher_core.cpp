@@ -15,23 +15,6 @@ namespace {
 
 constexpr std::uint64_t nowhere = ~std::uint64_t{0};
 
-/// A slot's lines lie where the worker that read them last is; asked for so many claims before they
-/// are written, they are here by then.
-constexpr std::uint64_t claims_ahead = 4;
-
-void fetch_for_write(const slot_header& slot, std::uint32_t bytes) noexcept {
-    const char* const start = reinterpret_cast<const char*>(&slot);
-    for (std::uint32_t at = 0; at < bytes; at += slot_line_bytes) {
-#if defined(__x86_64__)
-        // As text: the builtin asks for a readable copy unless told of the processor. A hint, which
-        // processors that lack it skip.
-        __asm__("prefetchw %0" : : "m"(start[at]));
-#else
-        __builtin_prefetch(start + at, 1);
-#endif
-    }
-}
-
 }  // namespace
 
 publisher_core::publisher_core(engine& owner, std::uint32_t number, std::string name,
@@ -49,8 +32,7 @@ publisher_core::publisher_core(engine& owner, std::uint32_t number, std::string 
     entries_ = std::make_unique<std::atomic<std::uint32_t>[]>(capacity[0] + capacity[1]);
     cursors_ = std::make_unique<cursor_block[]>(std::size_t{ring_classes} * subscriptions);
     generation_.resize(total);
-    state_.assign(total, resident);
-    checked_in_.assign(total, 1);
+    marks_.assign(total, checked_in);
     spares_.reserve(total);
     limbo_.reserve(total);
     std::uint32_t next = 0;
@@ -80,35 +62,28 @@ bool publisher_core::enter() noexcept {
     bool alone = false;
     if (exact) {
         std::uint32_t nobody = 0;
-        // Acquire pairs with leave(): a publisher handed over brings its private state along.
+        // Acquire pairs with leave(), as in enter_quickly().
         alone = inside_.compare_exchange_strong(nobody, me, std::memory_order_acquire,
                                                 std::memory_order_relaxed);
     } else if (inside_.load(std::memory_order_acquire) == 0) {  // acquire: as above
-        // Relaxed: only a thread that breaks the rule races here; `full` tells it exactly.
-        inside_.store(me, std::memory_order_relaxed);
+        inside_.store(me, std::memory_order_relaxed);           // relaxed: as in enter_quickly()
         alone = true;
     }
     if (!alone) {
         report(violation_kind::concurrent_publisher, 0, 0);
         return false;
     }
-    // For the compiler; the processor's part is close_publishers()'s barrier on every thread:
-    // either we see `closed`, or it sees us inside.
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-    if (closed()) [[unlikely]] {
-        return enter_closed();
+    if (closed_meanwhile()) {
+        enter_closed();
     }
     eager_ = exact;  // only now: it belongs to whoever is inside
     return true;
 }
 
-bool publisher_core::enter_closed() noexcept {
-    inside_.store(0, std::memory_order_release);  // stop() waits for this
+void publisher_core::enter_closed() noexcept {
     closing_.lock();
     // Relaxed: guarded by closing_, but for the look in leave_closed().
     closing_owner_.store(std::uint32_t{thread_number()} + 1, std::memory_order_relaxed);
-    eager_ = slots_.level() >= guard_level::full;
-    return true;
 }
 
 void publisher_core::leave_closed() noexcept {
@@ -121,12 +96,6 @@ void publisher_core::leave_closed() noexcept {
     }
 }
 
-std::uint32_t publisher_core::entry(ring_class c, std::uint64_t position) const noexcept {
-    const ring& places = rings[index_of(c)];
-    // Relaxed: written by this thread alone.
-    return places.entries[position & places.mask].load(std::memory_order_relaxed);
-}
-
 std::uint64_t publisher_core::resident_at(std::uint32_t index) const noexcept {
     for (std::uint64_t at = position_[0]; at < claim_next_; ++at) {
         if (entry(ring_class::market, at) == index) {
@@ -136,16 +105,21 @@ std::uint64_t publisher_core::resident_at(std::uint32_t index) const noexcept {
     return nowhere;
 }
 
+bool publisher_core::with_user(std::uint64_t market_position) const noexcept {
+    return market_position < claim_next_ &&
+           (marks_[entry(ring_class::market, market_position)] & back) == 0;
+}
+
 bool publisher_core::hand_out(std::uint32_t index, claimed_slot& out) noexcept {
     const slot_ref held{index, generation_[index]};
     bool free = false;
-    if (checked_in_[index] != 0) {
+    if ((marks_[index] & checked_in) != 0) {
         free = slots_.check_out(held, 0);
-        checked_in_[index] = free ? 0 : 1;
     } else {
         free = slots_.renew(held, 0);
         ++generation_[index];
     }
+    marks_[index] = free ? 0 : marks_[index];
     out = {index, generation_[index]};
     return free;
 }
@@ -153,14 +127,12 @@ bool publisher_core::hand_out(std::uint32_t index, claimed_slot& out) noexcept {
 bool publisher_core::claim_resident(claimed_slot& out) noexcept {
     while (claim_next_ < limit_[0]) {
         const std::uint32_t index = entry(ring_class::market, claim_next_);
-        if (claim_next_ + claims_ahead < limit_[0]) [[likely]] {
-            const std::uint32_t soon = entry(ring_class::market, claim_next_ + claims_ahead);
-            fetch_for_write(slots_.header(soon), 2 * slot_line_bytes);
-        }
+        fetch_ahead();
         ++claim_next_;
-        if (state_[index] == resident && hand_out(index, out)) [[likely]] {
+        if (hand_out(index, out)) [[likely]] {
             return true;
         }
+        marks_[index] |= back;
     }
     return false;
 }
@@ -178,7 +150,7 @@ bool publisher_core::claim_spare(claimed_slot& out) noexcept {
 }
 
 bool publisher_core::claim(claimed_slot& out) noexcept {
-    if (claims_out_ == 0 || claim_next_ < position_[0]) {
+    if (claims_out_.get() == 0 || claim_next_ < position_[0]) {
         claim_next_ = position_[0];
     }
     if (!claim_resident(out) && !claim_spare(out)) [[unlikely]] {
@@ -188,29 +160,27 @@ bool publisher_core::claim(claimed_slot& out) noexcept {
             return false;
         }
     }
-    state_[out.index] = with_user;
-    ++claims_out_;
-    claims_.add(1);
-    claims_out_now_.set(claims_out_);
+    claims_out_.add(1);
     return true;
 }
 
 void publisher_core::check_in(std::uint32_t index) noexcept {
-    if (checked_in_[index] == 0 && slots_.check_in({index, generation_[index]})) {
+    if ((marks_[index] & checked_in) == 0 && slots_.check_in({index, generation_[index]})) {
         ++generation_[index];
-        checked_in_[index] = 1;
+        marks_[index] |= checked_in;
     }
 }
 
 void publisher_core::take_back(claimed_slot slot) noexcept {
+    slots_.stamp({slot.index, slot.generation}, 0);
     if (resident_at(slot.index) == nowhere) {
         spares_.push_back(slot.index);
     }
-    state_[slot.index] = resident;
+    marks_[slot.index] |= back;
     if (eager_) {
         check_in(slot.index);
     }
-    claims_out_now_.set(--claims_out_);
+    claims_out_.set(claims_out_.get() - 1);
 }
 
 void publisher_core::abandon(claimed_slot slot) noexcept {
@@ -218,6 +188,7 @@ void publisher_core::abandon(claimed_slot slot) noexcept {
         return;  // reported; the slot stays out, and the report of stop() counts it
     }
     take_back(slot);
+    abandoned_.add(1);
     leave();
 }
 
@@ -230,45 +201,19 @@ void publisher_core::drop_unwanted(claimed_slot slot, bool is_critical) noexcept
 }
 
 void publisher_core::displace(ring_class c, std::uint32_t displaced, std::uint32_t by) noexcept {
-    const std::uint64_t home = resident_at(by);
+    const std::size_t r = index_of(c);
     ring& market = rings[0];
-    if (home != nowhere) {
+    const bool at_rest = c == ring_class::critical || !with_user(position_[0]);
+    if (const std::uint64_t home = resident_at(by); home != nowhere) {
         // The claim's place of the market ring takes the displaced slot instead. Relaxed: the
         // place is not committed, so no worker reads it before the next tail store.
         market.entries[home & market.mask].store(displaced, std::memory_order_relaxed);
-    } else if (state_[displaced] == resident) {
+        marks_[displaced] |= at_rest ? std::uint8_t{back} : std::uint8_t{0};
+    } else if (at_rest) {
         spares_.push_back(displaced);
     }
-    const std::size_t r = index_of(c);
     rings[r].entries[position_[r] & rings[r].mask].store(by,
                                                          std::memory_order_relaxed);  // as above
-}
-
-void publisher_core::place(ring_class c, claimed_slot slot, std::uint32_t kind) noexcept {
-    const std::size_t r = index_of(c);
-    const std::uint32_t there = entry(c, position_[r]);
-    if (there != slot.index) [[unlikely]] {
-        displace(c, there, slot.index);
-    }
-    state_[slot.index] = resident;
-    claims_out_now_.set(--claims_out_);
-    // Relaxed: published by commit()'s release store, like the payload.
-    slots_.header(slot.index).meta.store(++sequence_, std::memory_order_relaxed);
-    if (eager_) {
-        slots_.seal({slot.index, slot.generation});
-    }
-    published_[kind_index(kind)].add(1);
-    ++position_[r];
-}
-
-std::uint64_t publisher_core::commit(bool any_critical) noexcept {
-    // Release pairs with the workers' acquire load: slots and entries up to here are visible.
-    tail.store(tail_word::of(position_[0], position_[1]), std::memory_order_release);
-    if (any_critical) {
-        owner_->hint_critical();
-    }
-    owner_->wake();
-    return sequence_;
 }
 
 std::uint64_t publisher_core::committed(ring_class c) const noexcept {
@@ -300,8 +245,8 @@ publisher_stats publisher_core::stats() const {
     out.critical_unwanted = critical_unwanted_.get();
     out.refused = refused_.get();
     out.recycled = recycled_.get();
-    out.claims = claims_.get();
-    out.claims_out = claims_out_now_.get();
+    out.claims_out = claims_out_.get();
+    out.claims = out.published + out.unwanted + abandoned_.get() + out.claims_out;
     out.waits = waits_.get();
     out.exchanges = exchanges_.get();
     out.in_rings = out.published > out.recycled ? out.published - out.recycled : 0;

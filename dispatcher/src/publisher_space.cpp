@@ -284,7 +284,7 @@ std::uint64_t publisher_core::recycle_all() noexcept {
         pass(c, position_[index_of(c)]);
         limit_[index_of(c)] = position_[index_of(c)] + rings[index_of(c)].capacity;
     }
-    return claims_out_ + limbo_.size();
+    return claims_out_.get() + limbo_.size();
 }
 
 void publisher_core::report(violation_kind kind, std::uint32_t index,

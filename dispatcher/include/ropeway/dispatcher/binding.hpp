@@ -152,6 +152,7 @@ class binding {
             }
         }
         count_stale(sub, found, range.last);
+        context.more |= range.lag != 0;
         box.lag = range.lag;
         if (got != 0) {
             box.lost_before = range.lost;
@@ -258,6 +259,7 @@ class binding {
             box.lost_before = 0;
         }
         const std::uint32_t done = box.head - first;
+        context.more |= !box.empty();
         if (!one_by_one && done != 0) {
             owner.returns().template recycle_n<E>(pool, &box.refs[first], done);
         }
@@ -310,6 +312,7 @@ class binding {
             }
         }
         end_range(sub, from, c, at);
+        context.more |= range.lag != 0 || at != range.last;
         note_time(sub, tick_clock::now() - start, calls);
         return static_cast<std::uint32_t>(at - range.first);
     }

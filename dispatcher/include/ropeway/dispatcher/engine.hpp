@@ -127,7 +127,7 @@ class engine : public std::enable_shared_from_this<engine> {
     bool leave() noexcept;
     [[nodiscard]] bool any_ready(const subscription_core* but) noexcept;
     [[nodiscard]] bool ready(subscription_core& sub) noexcept;
-    void serve(subscription_core& sub) noexcept;
+    std::uint32_t serve(subscription_core& sub) noexcept;
     std::uint32_t serve_round(subscription_core& sub, serve_context& context) noexcept;
     void let_go(subscription_core& sub) noexcept;
     void step_out(const subscription_core& about_to_serve) noexcept;
@@ -192,5 +192,15 @@ class engine : public std::enable_shared_from_this<engine> {
     bool stopped_ = false;                ///< guarded by registry_
     stop_report last_report_{};           ///< guarded by registry_
 };
+
+inline std::uint64_t publisher_core::commit(bool any_critical) noexcept {
+    // Release pairs with the workers' acquire load: slots and entries up to here are visible.
+    tail.store(tail_word::of(position_[0], position_[1]), std::memory_order_release);
+    if (any_critical) {
+        owner_->hint_critical();
+    }
+    owner_->wake();
+    return sequence();
+}
 
 }  // namespace ropeway::detail

@@ -52,8 +52,8 @@ class executor {
 
 struct thread_params {
     std::string name = "ropeway";  ///< thread name prefix
-    /// Processor of each thread in turn; empty: not pinned. start() throws std::invalid_argument for
-    /// one that this process may not use.
+    /// Processor of each thread in turn; empty: not pinned. start() throws std::invalid_argument
+    /// for one that this process may not use.
     std::vector<int> cpus{};
 };
 

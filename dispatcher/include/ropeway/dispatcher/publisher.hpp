@@ -113,14 +113,10 @@ class publisher {
     /// A slot whose content is unspecified: the caller writes every field, version included.
     [[nodiscard]] claimed<E> claim_for_overwrite() noexcept {
         claimed<E> slot;
-        if (core_ == nullptr || !core_->enter()) {
-            return slot;
-        }
-        if (core_->claim(slot.slot_)) {
+        if (core_ != nullptr && (core_->claim_next(slot.slot_) || claim_slowly(slot.slot_))) {
             slot.core_ = core_;
             slot.event_ = static_cast<E*>(core_->payload(slot.slot_.index));
         }
-        core_->leave();
         return slot;
     }
 
@@ -132,11 +128,15 @@ class publisher {
     }
     [[nodiscard]] publish_result publish(claimed<E>&& event,
                                          std::chrono::nanoseconds deadline) noexcept {
+        publish_result result;
+        if (put_next(event, result)) [[likely]] {
+            return result;
+        }
         return publish_n({&event, 1}, deadline);
     }
     /// Commits the event or fails at once; never waits.
     [[nodiscard]] publish_result try_publish(claimed<E>&& event) noexcept {
-        return publish_n({&event, 1}, std::chrono::nanoseconds{0});
+        return publish(std::move(event), std::chrono::nanoseconds{0});
     }
     /// Commits a packet at once: no worker sees a part of it before the rest, as long as it fits.
     /// The deadline is that of the whole packet. Empty claims are skipped. On failure the claims
@@ -157,6 +157,37 @@ class publisher {
   private:
     [[nodiscard]] static bool critical_kind(const E& event) noexcept {
         return traits::is_critical(traits::kind(event));
+    }
+    /// A publish's usual case, whole: a claim of this publisher, room in its ring, somebody wants
+    /// it. False: nothing was done, publish_n() knows.
+    [[nodiscard]] bool put_next(claimed<E>& event, publish_result& result) noexcept {
+        if (core_ == nullptr || event.core_ != core_ ||
+            event.declared_ != claimed<E>::declared_class::nothing || !core_->enter_quickly())
+            [[unlikely]] {
+            return false;
+        }
+        const std::uint32_t kind = traits::kind(*event.event_);
+        const bool critical_event = traits::is_critical(kind);
+        const auto ring =
+            critical_event ? detail::ring_class::critical : detail::ring_class::market;
+        const bool goes = owner_->wanted(kind) && core_->has_room(ring);
+        if (goes) [[likely]] {
+            core_->place(ring, event.slot_, kind);
+            event.core_ = nullptr;
+            result.status = publish_status::sent;
+            result.sequence = core_->commit(critical_event);
+            result.count = 1;
+        }
+        core_->leave();
+        return goes;
+    }
+    [[nodiscard]] bool claim_slowly(detail::claimed_slot& out) noexcept {
+        if (!core_->enter()) {
+            return false;
+        }
+        const bool found = core_->claim(out);
+        core_->leave();
+        return found;
     }
     [[nodiscard]] publish_status put_one(claimed<E>& event, detail::wait_budget& budget,
                                          publish_result& result) noexcept;

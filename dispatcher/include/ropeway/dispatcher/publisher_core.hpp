@@ -20,6 +20,7 @@
 #include <ropeway/dispatcher/ring.hpp>
 #include <ropeway/dispatcher/subscription_core.hpp>
 #include <ropeway/pool/slab.hpp>
+#include <ropeway/pool/thread_number.hpp>
 
 namespace ropeway::detail {
 
@@ -47,21 +48,60 @@ struct publisher_core {
     ~publisher_core() = default;
 
     // --- the publisher's thread -------------------------------------------------------------
+    //
+    // Inline is what each event takes: a publisher's rate is set by how many stores an event costs
+    // it and by how often they change between cache lines.
 
-    /// Takes a slot for the user; false when none is free.
+    /// A claim's usual case, whole: the next place of the market ring, at guard levels up to
+    /// `guard`. False: nothing was taken, claim() knows.
+    [[nodiscard]] bool claim_next(claimed_slot& out) noexcept {
+        if (!enter_quickly()) [[unlikely]] {
+            return false;
+        }
+        if (claims_out_.get() == 0) {
+            claim_next_ = position_[0];
+        }
+        bool found = false;
+        if (claim_next_ >= position_[0] && claim_next_ < limit_[0]) [[likely]] {
+            const std::uint32_t index = entry(ring_class::market, claim_next_);
+            fetch_ahead();
+            if (marks_[index] == 0 && slots_.renewable({index, generation_[index]})) [[likely]] {
+                out = {index, ++generation_[index]};
+                ++claim_next_;
+                claims_out_.add(1);
+                found = true;
+            }
+        }
+        leave();
+        return found;
+    }
+    /// Takes a slot for the user; false when none is free. Inside only.
     [[nodiscard]] bool claim(claimed_slot& out) noexcept;
     /// A claim that was not published comes back.
     void abandon(claimed_slot slot) noexcept;
-    /// True when the next place of the ring is free; waits as long as the budget says otherwise.
+    /// True when the next place of the ring is known to be free.
+    [[nodiscard]] bool has_room(ring_class c) const noexcept {
+        return position_[index_of(c)] < limit_[index_of(c)] && !eager_;
+    }
+    /// The same, but makes room, waiting as long as the budget says.
     [[nodiscard]] bool reserve(ring_class c, wait_budget& budget, publish_result& why) noexcept {
-        const std::size_t r = index_of(c);
-        if (position_[r] < limit_[r] && !eager_) [[likely]] {
-            return true;
-        }
-        return make_free(c, budget, why);
+        return has_room(c) || make_free(c, budget, why);
     }
     /// Puts a claimed slot into the next place of the ring; `commit` makes it visible.
-    void place(ring_class c, claimed_slot slot, std::uint32_t kind) noexcept;
+    void place(ring_class c, claimed_slot slot, std::uint32_t kind) noexcept {
+        const std::size_t r = index_of(c);
+        if (const std::uint32_t there = entry(c, position_[r]); there != slot.index) [[unlikely]] {
+            displace(c, there, slot.index);
+        }
+        // Published by commit()'s release store, like the payload.
+        slots_.stamp({slot.index, slot.generation}, sequence() + 1);
+        if (eager_) {
+            slots_.seal({slot.index, slot.generation});
+        }
+        ++position_[r];
+        claims_out_.set(claims_out_.get() - 1);
+        published_[kind_index(kind)].add(1);
+    }
     /// One release store for all that was placed, then the wake check; returns the last sequence.
     std::uint64_t commit(bool any_critical) noexcept;
     /// The rare questions about a claim: another publisher's (false), or a kind of the other class
@@ -75,6 +115,21 @@ struct publisher_core {
     /// One thread at a time: false, after a report, when another thread is inside. Once closed, it
     /// takes turns with stop(), which goes through the slots.
     [[nodiscard]] bool enter() noexcept;
+    /// The usual case of enter(): nobody inside, not closed, below `full`. False reports nothing.
+    [[nodiscard]] bool enter_quickly() noexcept {
+        // Acquire pairs with leave(): a publisher handed over brings its private state along.
+        if (slots_.level() >= guard_level::full || inside_.load(std::memory_order_acquire) != 0)
+            [[unlikely]] {
+            return false;
+        }
+        // Relaxed: only a thread that breaks the rule races here; `full` tells it exactly.
+        inside_.store(std::uint32_t{thread_number()} + 1, std::memory_order_relaxed);
+        if (closed_meanwhile()) [[unlikely]] {
+            return false;
+        }
+        eager_ = false;  // only now: it belongs to whoever is inside
+        return true;
+    }
     void leave() noexcept {
         if (closed()) [[unlikely]] {
             leave_closed();
@@ -94,6 +149,11 @@ struct publisher_core {
     [[nodiscard]] publisher_stats stats() const;
     /// The next position of a ring as the last commit left it.
     [[nodiscard]] std::uint64_t committed(ring_class c) const noexcept;
+
+    /// True while a thread is inside; false shows stop() all that it did.
+    [[nodiscard]] bool busy() const noexcept {
+        return inside_.load(std::memory_order_acquire) != 0;  // pairs with leave()
+    }
 
     // --- the engine, when nobody publishes any more --------------------------------------------
 
@@ -117,11 +177,33 @@ struct publisher_core {
     /// A recent position of each ring, for readers that have only tail's 32 bits.
     std::array<std::atomic<std::uint64_t>, ring_classes> base_{};
 
-    // Written by whoever publishes, read by stop().
-    alignas(cache_block) std::atomic<std::uint32_t> inside_{0};
-
   private:
-    [[nodiscard]] bool enter_closed() noexcept;
+    /// After inside_ was set: true, and out again, when the publisher was closed before.
+    [[nodiscard]] bool closed_meanwhile() noexcept {
+        // For the compiler; the processor's part is close_publishers()'s barrier on every thread:
+        // either we see `closed`, or it sees us inside.
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        if (!closed()) [[likely]] {
+            return false;
+        }
+        inside_.store(0, std::memory_order_release);  // stop() waits for this
+        return true;
+    }
+    /// A slot's lines lie where the worker that read them last is; asked for some claims before
+    /// they are written, they are here by then.
+    void fetch_ahead() const noexcept {
+        if (claim_next_ + claims_ahead < limit_[0]) [[likely]] {
+            slots_.fetch_for_write(entry(ring_class::market, claim_next_ + claims_ahead));
+        }
+    }
+    [[nodiscard]] std::uint32_t entry(ring_class c, std::uint64_t position) const noexcept {
+        const ring& places = rings[index_of(c)];
+        // Relaxed: written by this thread alone.
+        return places.entries[position & places.mask].load(std::memory_order_relaxed);
+    }
+    /// Of the last event placed: dense over both rings.
+    [[nodiscard]] std::uint64_t sequence() const noexcept { return position_[0] + position_[1]; }
+    void enter_closed() noexcept;
     void leave_closed() noexcept;
     [[nodiscard]] bool make_free(ring_class c, wait_budget& budget, publish_result& why) noexcept;
     /// Commits what a packet has placed so far, so that it can be taken while the rest waits; false
@@ -139,12 +221,12 @@ struct publisher_core {
     void displace(ring_class c, std::uint32_t displaced, std::uint32_t by) noexcept;
     [[nodiscard]] std::uint64_t resident_at(std::uint32_t index) const noexcept;
     [[nodiscard]] bool hand_out(std::uint32_t index, claimed_slot& out) noexcept;
+    [[nodiscard]] bool with_user(std::uint64_t market_position) const noexcept;
     [[nodiscard]] bool claim_resident(claimed_slot& out) noexcept;
     [[nodiscard]] bool claim_spare(claimed_slot& out) noexcept;
     void take_back(claimed_slot slot) noexcept;
     void check_in(std::uint32_t index) noexcept;
     void report(violation_kind kind, std::uint32_t index, std::uint32_t generation) const noexcept;
-    [[nodiscard]] std::uint32_t entry(ring_class c, std::uint64_t position) const noexcept;
     [[nodiscard]] bool pinned(ring_class c, std::uint64_t position) const noexcept;
 
     struct limbo_slot {
@@ -152,37 +234,45 @@ struct publisher_core {
         ring_class where;
         std::uint64_t position;
     };
-    enum slot_state : std::uint8_t { resident = 0, with_user = 1, back = 2 };
+    enum mark : std::uint8_t {
+        checked_in = 1,  ///< the guard already holds it as free
+        back = 2,        ///< not with the user, though its place counts as claimed
+    };
+    static constexpr std::uint64_t claims_ahead = 4;
 
-    std::mutex closing_;  ///< guards what follows once closed; never taken before
-    std::atomic<std::uint32_t> closing_owner_{0};  ///< thread number + 1 of who holds closing_
-
-    // Private to the publisher's thread.
-    alignas(cache_block) std::array<std::uint64_t, ring_classes> position_{};
+    // Written for each event by whoever publishes, in one block; inside_ is read by stop() too.
+    //
+    // Places [position_[0], claim_next_) of the market ring are claimed: their slots are with the
+    // user, but for those marked `back`. A claim below `full` leaves the slot's header as it was;
+    // publishing or abandoning it writes the header.
+    alignas(cache_block) std::atomic<std::uint32_t> inside_{0};  ///< thread number + 1
+    bool eager_ = false;  ///< guard level full: recycle at every publish
+    std::array<std::uint64_t, ring_classes> position_{};
     std::array<std::uint64_t, ring_classes> limit_{};
-    std::array<std::uint64_t, ring_classes> passed_{};  ///< recycled up to here
     std::uint64_t claim_next_ = 0;  ///< next resident place of the market ring to hand out
-    std::uint64_t sequence_ = 0;
-    std::uint32_t claims_out_ = 0;
+    counter_cell claims_out_;
+    alignas(cache_block) std::array<counter_cell, max_event_kinds> published_;
+
+    // The publisher's too, but not for each event.
+    alignas(
+        cache_block) std::array<std::uint64_t, ring_classes> passed_{};  ///< recycled up to here
     std::uint32_t spare_reserve_ = 0;  ///< kept back for exchanges
-    bool eager_ = false;               ///< guard level full: recycle at every publish
     std::uint32_t blocker_ = 0;        ///< who held the ring at the last refresh
     std::vector<std::uint32_t> spares_;
     std::vector<limbo_slot> limbo_;
     std::vector<std::uint32_t> generation_;
-    std::vector<std::uint8_t> state_;       ///< slot_state
-    std::vector<std::uint8_t> checked_in_;  ///< 1: the guard already holds it as free
+    std::vector<std::uint8_t> marks_;  ///< mark
     std::unique_ptr<std::atomic<std::uint32_t>[]> entries_;
     std::unique_ptr<cursor_block[]> cursors_;
-    std::array<counter_cell, max_event_kinds> published_;
     counter_cell unwanted_;
     counter_cell critical_unwanted_;
     counter_cell refused_;
     counter_cell recycled_;
-    counter_cell claims_;
+    counter_cell abandoned_;
     counter_cell waits_;
     counter_cell exchanges_;
-    counter_cell claims_out_now_;
+    std::mutex closing_;  ///< guards all of the above once closed; never taken before
+    std::atomic<std::uint32_t> closing_owner_{0};  ///< thread number + 1 of who holds closing_
 };
 
 }  // namespace ropeway::detail

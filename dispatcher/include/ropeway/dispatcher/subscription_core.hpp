@@ -41,6 +41,7 @@ struct serve_context {
     std::uint64_t slice_end = 0;      ///< ticks
     std::uint64_t critical_seen = 0;  ///< value of the critical hint when critical was last served
     bool slice_over = false;
+    bool more = false;  ///< a ring held more than this round took
 };
 
 /// Serves one batch of one ring; returns how many events were finished.

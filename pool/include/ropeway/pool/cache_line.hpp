@@ -13,7 +13,15 @@ namespace ropeway {
 inline constexpr std::size_t cache_block = 128;
 
 /// Asks for the line at `address` in a state that may be written. A hint: never faults.
-inline void prefetch_for_write(const void* address) noexcept { __builtin_prefetch(address, 1, 3); }
+inline void prefetch_for_write(const void* address) noexcept {
+#if defined(__x86_64__)
+    // As text: the builtin asks for a readable copy unless told of the processor. A hint, which
+    // processors that lack it skip.
+    __asm__ volatile("prefetchw %0" : : "m"(*static_cast<const char*>(address)));
+#else
+    __builtin_prefetch(address, 1, 3);
+#endif
+}
 
 /// Tells the processor that this is a waiting loop. Returns after a few dozen cycles.
 inline void spin_pause() noexcept {

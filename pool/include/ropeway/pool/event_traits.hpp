@@ -13,6 +13,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <ropeway/pool/block_copy.hpp>
 #include <ropeway/pool/event_kind.hpp>
 
 namespace ropeway {
@@ -94,7 +95,14 @@ struct event_traits_base {
     /// not trivially copyable).
     static constexpr void clone(E& to, const E& from) noexcept { to = from; }
     /// Back to a default event, before poison and before reuse.
-    static constexpr void reset(E& event) noexcept { event = E{}; }
+    static void reset(E& event) noexcept {
+        if constexpr (std::is_trivially_copyable_v<E>) {
+            static const E fresh{};
+            detail::copy_block<sizeof(E)>(&event, &fresh);
+        } else {
+            event = E{};
+        }
+    }
 };
 
 template <class E>

@@ -207,6 +207,28 @@ class alignas(cache_block) slab {
         return true;
     }
 
+    /// True if renew() would do no more than write the header: levels up to `guard`, and the header
+    /// is the holder's.
+    [[nodiscard]] bool renewable(slot_ref held) const noexcept {
+        const guard_level now = level();
+        return ops_.poisonable &&
+               (now == guard_level::off || (now == guard_level::guard && holds(held)));
+    }
+    /// Writes the header of a slot that its holder renewed, or goes on holding. Holder only.
+    void stamp(slot_ref held, std::uint64_t meta) noexcept {
+        slot_header& h = header(held.index);
+        // relaxed (both): see invariant 2
+        h.meta.store(meta, std::memory_order_relaxed);
+        h.word.store(slot_word::of(held, slot_state::live), std::memory_order_relaxed);
+    }
+    /// Asks for a slot's lines ahead of a write.
+    void fetch_for_write(std::uint32_t index) const noexcept {
+        const std::byte* const start = slot(index);
+        for (std::size_t at = 0; at < 2 * slot_line_bytes; at += slot_line_bytes) {
+            prefetch_for_write(start + at);
+        }
+    }
+
     /// At `full`: takes an image of a ring original's payload at publish, which its check_in
     /// compares (violation write_after_publish). Below `full` does nothing. Holder only.
     void seal(slot_ref held) noexcept {
