@@ -71,7 +71,11 @@ std::uint32_t chunk_for(const subscription_core& sub, std::uint64_t slice_ticks)
 }
 
 std::uint32_t clock_mask(const subscription_core& sub, std::uint64_t slice_ticks) noexcept {
-    return sub.average_ticks * 16 > slice_ticks || sub.average_ticks == 0 ? 0 : 7;
+    const std::uint64_t calls = sub.average_ticks == 0 ? 0 : slice_ticks / sub.average_ticks;
+    if (calls < 16) {
+        return 0;
+    }
+    return calls < 256 ? 7 : 31;
 }
 
 void note_time(subscription_core& sub, std::uint64_t ticks, std::uint32_t calls) noexcept {

@@ -27,6 +27,10 @@ namespace {
 constexpr std::uint32_t small_batch = 16;
 constexpr int pauses_apart = 32;
 
+/// Batches that a subscription takes before the next one's turn: what one read of the ring is still
+/// in the cache for the others.
+constexpr int batches_per_turn = 4;
+
 }  // namespace
 
 void engine::start() {
@@ -69,16 +73,23 @@ void engine::run_worker(void* self) noexcept {
 void engine::work() noexcept {
     std::uint32_t start = thread_number();
     std::uint64_t idle_since = 0;
+    std::uint64_t busy_since = tick_clock::now();
     for (;;) {
         if (stopping()) {
             awake_.fetch_sub(1, std::memory_order_seq_cst);  // nobody is woken any more
             break;
         }
-        if (look_once(start)) {
+        const bool found = look_once(start);
+        const std::uint64_t now = tick_clock::now();
+        if (found) {
             idle_since = 0;
+            if (now - busy_since > slice_ticks_) {
+                ramp(nullptr);  // a whole slice without an idle look: more than one worker's load
+                busy_since = now;
+            }
             continue;
         }
-        const std::uint64_t now = tick_clock::now();
+        busy_since = now;
         if (idle_since == 0) {
             idle_since = now;
         } else if (now - idle_since > linger_ticks_) {
@@ -226,11 +237,13 @@ std::uint32_t engine::serve(subscription_core& sub) noexcept {
         context.owner = this;
         context.slice_ticks = slice_ticks_;
         context.slice_end = tick_clock::now() + slice_ticks_;
-        do {
+        bool more = true;
+        for (int i = 0; i < batches_per_turn && more; ++i) {
             context.more = false;
             done += serve_round(sub, context);
             context.slice_over |= tick_clock::now() >= context.slice_end;
-        } while (context.more && !context.slice_over && !stopping() && !sub.ending());
+            more = context.more && !context.slice_over && !stopping() && !sub.ending();
+        }
         sub.slices.add(1);
         if (may_be_long) {
             awake_.fetch_add(1, std::memory_order_seq_cst);  // looks again before it leaves

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <memory>
 #include <string_view>
 #include <type_traits>
@@ -15,6 +14,7 @@
 
 #include <ropeway/consumer/wrapper.hpp>
 #include <ropeway/dispatcher/engine.hpp>
+#include <ropeway/pool/block_copy.hpp>
 #include <ropeway/pool/coarse_clock.hpp>
 #include <ropeway/pool/recycler.hpp>
 #include <ropeway/pool/thread_number.hpp>
@@ -116,15 +116,11 @@ class binding {
         return skipped + run_inbox(sub, box, c, context);
     }
 
-    /// What fill_inbox() found worth copying.
-    struct picked {
-        std::array<const E*, batch_size> events;
-        std::array<std::uint64_t, batch_size> sequences;
+    /// Stale events of a batch, counted once it is known how much of the batch was taken.
+    struct stale_events {
         std::array<std::uint64_t, batch_size> positions;
+        std::array<std::uint32_t, batch_size> kinds;
         std::uint32_t count = 0;
-        std::array<std::uint64_t, batch_size> stale_at;
-        std::array<std::uint32_t, batch_size> stale_kinds;
-        std::uint32_t stale = 0;
     };
 
     /// Copies one batch of wanted, fresh events into the inbox; returns how many positions were
@@ -138,20 +134,20 @@ class binding {
         if (room == 0 || !take_range(sub, from, c, room, range)) {
             return 0;
         }
-        picked found;
-        pick(sub, from, range, found);
-        const std::uint32_t got = copy_picked(sub, from, c, found);
         inbox& box = sub.box[index_of(c)];
-        if (got != found.count) [[unlikely]] {
+        stale_events stale;
+        const std::uint32_t found = pick(sub, from, range, box, stale);
+        const std::uint32_t got = copy_picked(sub, from, box, found);
+        if (got != found) [[unlikely]] {
             // ensure() promised as many; fewer only when the guard refuses to hand a slot out.
             if (sub.lossy(c)) {
-                sub.starved.add(found.count - got);
-                sub.told_lost[from.number_] -= found.count - got;  // told with a later event
+                sub.starved.add(found - got);
+                sub.told_lost[from.number_] -= found - got;  // told with a later event
             } else {
-                range.last = found.positions[got];  // the rest stays in the ring
+                range.last = position_of(from, range, box.sequences[got]);  // the rest stays
             }
         }
-        count_stale(sub, found, range.last);
+        count_stale(sub, stale, range.last);
         context.more |= range.lag != 0;
         box.lag = range.lag;
         if (got != 0) {
@@ -162,54 +158,70 @@ class binding {
         return static_cast<std::uint32_t>(range.last - range.first) - got;
     }
 
+    [[nodiscard]] static std::uint64_t sequence_of(const publisher_core& from,
+                                                   std::uint32_t index) noexcept {
+        // Relaxed: ordered by tail, like the payload.
+        return from.slots_.header(index).meta.load(std::memory_order_relaxed);
+    }
+
+    [[nodiscard]] static std::uint64_t position_of(const publisher_core& from,
+                                                   const taken_range& range,
+                                                   std::uint64_t sequence) noexcept {
+        std::uint64_t at = range.first;
+        while (at != range.last && sequence_of(from, range.slots[at - range.first]) != sequence) {
+            ++at;
+        }
+        return at;
+    }
+
     /// Each stale event once: what a cut batch leaves in the ring is looked at again.
-    static void count_stale(subscription_core& sub, const picked& found,
+    static void count_stale(subscription_core& sub, const stale_events& stale,
                             std::uint64_t before) noexcept {
         binding& self = *static_cast<binding*>(sub.face.object);
-        for (std::uint32_t i = 0; i < found.stale && found.stale_at[i] < before; ++i) {
-            self.consumer_.count_filtered(found.stale_kinds[i]);
+        for (std::uint32_t i = 0; i < stale.count && stale.positions[i] < before; ++i) {
+            self.consumer_.count_filtered(stale.kinds[i]);
         }
     }
 
-    static void pick(subscription_core& sub, publisher_core& from, const taken_range& range,
-                     picked& found) noexcept {
+    /// Writes sequence and original of each wanted, fresh event into the inbox; returns how many.
+    static std::uint32_t pick(subscription_core& sub, publisher_core& from,
+                              const taken_range& range, inbox& box, stale_events& stale) noexcept {
         binding& self = *static_cast<binding*>(sub.face.object);
         const std::uint64_t floor = from.owner_->version();
+        std::uint32_t found = 0;
         for (std::uint64_t at = range.first; at != range.last; ++at) {
             const std::uint32_t index = range.slots[at - range.first];
-            const E& event = *static_cast<const E*>(from.payload(index));
+            void* const original = from.payload(index);
+            const E& event = *static_cast<const E*>(original);
             if (!wants(sub, event)) {
                 continue;
             }
             if (!self.consumer_.should_process(event, floor)) {
-                found.stale_at[found.stale] = at;
-                found.stale_kinds[found.stale++] = traits::kind(event);
+                stale.positions[stale.count] = at;
+                stale.kinds[stale.count++] = traits::kind(event);
                 continue;
             }
-            found.events[found.count] = &event;
-            // Relaxed: ordered by tail, like the payload.
-            found.sequences[found.count] =
-                from.slots_.header(index).meta.load(std::memory_order_relaxed);
-            found.positions[found.count] = at;
-            ++found.count;
+            box.events[found] = original;
+            box.sequences[found++] = sequence_of(from, index);
         }
+        return found;
     }
 
-    static std::uint32_t copy_picked(subscription_core& sub, publisher_core& from, ring_class c,
-                                     const picked& found) noexcept {
-        inbox& box = sub.box[index_of(c)];
+    /// Puts a duplicate into the place of each original in the inbox; returns how many there were
+    /// slots for.
+    static std::uint32_t copy_picked(subscription_core& sub, publisher_core& from, inbox& box,
+                                     std::uint32_t found) noexcept {
         slot_pool& pool = from.owner_->duplicates();
         const auto got = static_cast<std::uint32_t>(pool.get_n(
-            box.refs.data(), found.count, make_meta(sub.site, thread_number(), coarse_now_ms())));
+            box.refs.data(), found, make_meta(sub.site, thread_number(), coarse_now_ms())));
         for (std::uint32_t i = 0; i < got; ++i) {
             E* const copy = static_cast<E*>(pool.payload(box.refs[i].index));
             if constexpr (std::is_trivially_copyable_v<E>) {
-                std::memcpy(copy, found.events[i], sizeof(E));
+                copy_block<sizeof(E)>(copy, box.events[i]);
             } else {
-                traits::clone(*copy, *found.events[i]);
+                traits::clone(*copy, *static_cast<const E*>(box.events[i]));
             }
             box.events[i] = copy;
-            box.sequences[i] = found.sequences[i];
         }
         box.head = 0;
         box.count = got;
@@ -226,34 +238,36 @@ class binding {
         engine& owner = *context.owner;
         slot_pool& pool = owner.duplicates();
         const std::uint32_t first = box.head;
+        const std::uint32_t count = box.count;
+        std::uint32_t head = first;
         const std::uint32_t mask = clock_mask(sub, context.slice_ticks);
         const bool one_by_one = pool.storage().level() >= guard_level::sampled;
         const std::uint64_t start = tick_clock::now();
         handler_scope inside;
-        while (!box.empty()) {
+        while (head != count) {
             if (c == ring_class::market && owner.critical_waits(context.critical_seen)) {
                 break;  // at most the handler in progress goes before a critical event
             }
             if (sub.ending()) {
                 break;  // the handler ended its own subscription
             }
-            const std::uint32_t at = box.head;
+            const std::uint32_t at = head++;
             const delivery facts{box.sequences[at], box.lost_before, box.lag,
-                                 static_cast<std::uint16_t>(box.from->number_),
-                                 at + 1 == box.count};
+                                 static_cast<std::uint16_t>(box.from->number_), head == count};
             if (self.consumer_.process(*static_cast<E*>(box.events[at]), facts, owner.version()) !=
-                outcome::filtered) {
+                    outcome::filtered &&
+                box.lost_before != 0) [[unlikely]] {
                 box.lost_before = 0;  // told; a filtered event tells nobody
             }
-            box.head = at + 1;
             if (one_by_one) {
                 owner.returns().template recycle_n<E>(pool, &box.refs[at], 1);
             }
-            if (((box.head - first) & mask) == 0 && tick_clock::now() >= context.slice_end) {
+            if (((head - first) & mask) == 0 && tick_clock::now() >= context.slice_end) {
                 context.slice_over = true;
                 break;
             }
         }
+        box.head = head;
         if (box.empty() && box.lost_before != 0) {
             sub.told_lost[box.from->number_] -= box.lost_before;  // with the next batch, then
             box.lost_before = 0;
@@ -297,10 +311,8 @@ class binding {
             if (!wants(sub, event)) {
                 continue;
             }
-            // Relaxed: ordered by tail, like the payload.
-            const delivery facts{from.slots_.header(index).meta.load(std::memory_order_relaxed),
-                                 range.lost, range.lag, static_cast<std::uint16_t>(from.number_),
-                                 at == range.last};
+            const delivery facts{sequence_of(from, index), range.lost, range.lag,
+                                 static_cast<std::uint16_t>(from.number_), at == range.last};
             if (self.consumer_.process(event, facts, owner.version()) != outcome::filtered) {
                 sub.told_lost[from.number_] += range.lost;
                 range.lost = 0;  // told; a filtered event tells nobody
