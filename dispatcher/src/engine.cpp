@@ -21,6 +21,9 @@
 namespace ropeway::detail {
 namespace {
 
+/// How long unsubscribe() waits for a handler that stop() gave up.
+constexpr std::chrono::seconds patience_after_stop{1};
+
 constexpr std::uint64_t bit_of(std::uint32_t number) noexcept { return std::uint64_t{1} << number; }
 
 unsigned processors_allowed() noexcept {
@@ -96,6 +99,7 @@ engine::engine(dispatcher_params params, slab_ops ops, std::size_t slot_size)
         params_.duplicate_slots != 0
             ? params_.duplicate_slots
             : duplicates_for(params_.max_subscriptions, workers_ + params_.max_publishers);
+    in_range("dispatcher_params::duplicate_slots", slots, 8 * workers_, 1U << 24U);
     slot_pool_params pool;
     pool.storage.name = params_.name + " duplicates";
     pool.storage.slots = slots;
@@ -105,6 +109,8 @@ engine::engine(dispatcher_params params, slab_ops ops, std::size_t slot_size)
     pool.storage.policy = params_.on_violation;
     pool.storage.ops = ops_;
     pool.storage.meta = meta_use::site;
+    // All workers together park at most half of a pool that the user made small.
+    pool.magazine_entries = std::clamp(slots / (4 * workers_), 1U, batch_size);
     pool.max_threads = workers_ + 64;  // and those that stop, unsubscribe or were here before
     duplicates_ = std::make_unique<slot_pool>(std::move(pool));
     failures_ = std::make_unique<failure_queue>(params_.failure_capacity, params_.failure_wait);
@@ -285,9 +291,13 @@ void engine::remove_subscription(subscription_core& sub) noexcept {
     // so the block cannot end, and begin another life, before we are done.
     sub.closing.store(subscription_core::waited_for, std::memory_order_release);
     backoff wait;
+    auto until = end_of_wait(patience_after_stop);
     while (!end_if_idle(sub)) {
-        // Acquire pairs with stop(): the handler hangs, and nobody subscribes any more.
-        if (gave_up_.load(std::memory_order_acquire) != 0) {
+        // Acquire pairs with stop(): the handler hangs, and nobody subscribes any more. It gets a
+        // last chance, since what it captured may end with its subscription.
+        if (gave_up_.load(std::memory_order_acquire) == 0) {
+            until = end_of_wait(patience_after_stop);
+        } else if (std::chrono::steady_clock::now() >= until) {
             leave_to_worker(sub);
             static_cast<void>(end_if_idle(sub));  // it came back in between
             return;

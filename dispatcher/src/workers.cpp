@@ -450,6 +450,13 @@ void engine::collect(stop_report& report, const undelivered_callback& tell) noex
             report.unfinished.push_back(sub.name);
         }
     }
+    for (std::uint64_t left = live(); left != 0; left &= left - 1) {
+        subscription_core& sub = subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))];
+        // Acquire pairs with leave_to_worker(): marked by `tell` after its turn in the loop above.
+        if (sub.closing.load(std::memory_order_acquire) == subscription_core::marked) {
+            static_cast<void>(end_if_idle(sub));
+        }
+    }
     duplicates_->flush_thread();
     report.slots_outstanding = duplicates_->outstanding();
     for (const auto& from : publishers()) {

@@ -76,6 +76,7 @@ TEST_CASE("an event goes back after return, throw and filter, and each is counte
     CHECK(consumer.invoke(made(pool, event_kind::quote, 9), {.sequence = 31}) == outcome::failed);
     CHECK(pool.stats().outstanding == 0);
     CHECK(consumer.invoke(made(pool, event_kind::execution_report, 0)) == outcome::done);
+    CHECK(consumer.invoke({}) == outcome::filtered);  // nothing at all
     CHECK(pool.stats().outstanding == 0);
     CHECK(pool.stats().recycled == 4);
 

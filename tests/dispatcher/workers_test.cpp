@@ -271,10 +271,49 @@ TEST_CASE("parameters out of range are refused with the value and what is legal"
     REQUIRE_THROWS_WITH(
         ropeway::dispatcher<market_event>{refused([](auto& p) { p.workers.slice = 1ns; })},
         Contains("slice (ns) is 1") && Contains("between 1000 and 1000000000"));
+    REQUIRE_THROWS_WITH(
+        ropeway::dispatcher<market_event>{refused([](auto& p) { p.workers.linger = -1ns; })},
+        Contains("linger (ns) is -1"));
+    REQUIRE_THROWS_WITH(
+        ropeway::dispatcher<market_event>{refused([](auto& p) { p.failure_wait = -5ns; })},
+        Contains("failure_wait (ns) is -5"));
+    REQUIRE_THROWS_WITH(ropeway::dispatcher<market_event>{refused([](auto& p) {
+                            p.workers.count = 4;
+                            p.duplicate_slots = 31;
+                        })},
+                        Contains("duplicate_slots is 31") && Contains("between 32 and"));
+    REQUIRE_THROWS_WITH(
+        ropeway::dispatcher<market_event>{refused([](auto& p) { p.workers.name = ""; })},
+        Contains("name is \"\"") && Contains("1 to 12 characters"));
     ropeway::dispatcher<market_event> d{small_dispatcher()};
     auto rings = rings_of(100);
     REQUIRE_THROWS_WITH(static_cast<void>(d.publisher("feed", rings)),
                         Contains("market_capacity is 100") && Contains("the next one is 128"));
+}
+
+TEST_CASE("a pool of duplicates as small as is allowed starves nobody") {
+    const bool own_threads = under_tsan || GENERATE(false, true);
+    auto params = small_dispatcher(3);
+    params.duplicate_slots = 24;
+    if (own_threads) {
+        params.workers.where = ropeway::make_thread_executor();
+    }
+    ropeway::dispatcher<market_event> d{params};
+    std::array<std::uint64_t, 8> got{};
+    std::vector<ropeway::subscription> subs;
+    for (auto& mine : got) {
+        subs.push_back(d.subscribe("s", overflow::block, {}, [&](const market_event& e) {
+            mine += e.kind == event_kind::trade ? 1 : 0;
+        }));
+    }
+    auto feed = d.publisher("feed", rings_of(64));
+    d.start();
+    const std::uint64_t events = scaled(100'000);
+    for (std::uint64_t i = 0; i < events; ++i) {
+        REQUIRE(send(feed, event_kind::trade));
+    }
+    CHECK(d.stop(60s).clean());
+    CHECK(std::count(got.begin(), got.end(), events) == 8);
 }
 
 TEST_CASE("a wait without end is one: it does not overflow into none") {

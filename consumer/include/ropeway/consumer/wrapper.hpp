@@ -121,9 +121,9 @@ class wrapper {
     }
 
     /// The same for an owned event: it goes back through its recycler when this returns, after
-    /// return, throw and filter alike.
+    /// return, throw and filter alike. An empty one is filtered, and counts nowhere.
     outcome invoke(pooled<E> event, const delivery& facts = {}, std::uint64_t floor = 0) noexcept {
-        return process(*event, facts, floor);
+        return event ? process(*event, facts, floor) : outcome::filtered;
     }
 
     /// Counts an event that should_process() refused before it was copied.

@@ -86,7 +86,7 @@ struct dispatcher_params {
     /// Publishers that may be made, 1..64.
     std::uint32_t max_publishers = 8;
     /// Slots for duplicates; 0 (default): 128 for each possible subscription and 256 for each
-    /// worker and publisher, so that a worker never finds the pool empty.
+    /// worker and publisher, so that a worker never finds the pool empty. At least 8 per worker.
     std::uint32_t duplicate_slots = 0;
     /// Misuse detection of slots and duplicates; may be changed while running.
     guard_level guard = guard_level::guard;

@@ -33,7 +33,9 @@ class [[nodiscard]] subscription {
     ~subscription() { unsubscribe(); }
 
     /// Ends the subscription: what it has not taken is discarded, the handler is destroyed. Waits
-    /// for a handler that runs; from inside that handler it only marks, and the worker finishes.
+    /// for a handler that runs, but no more than a second for one that stop() gave up: whenever it
+    /// returns, its worker finishes, and what it uses must live until then. From inside a handler
+    /// it only marks, and a worker finishes.
     void unsubscribe() noexcept {
         if (core_ != nullptr) {
             owner_->remove_subscription(*std::exchange(core_, nullptr));
