@@ -56,11 +56,7 @@ constexpr bool counted = false;
 
 TEST_CASE("nothing is allocated per event: duplicates, in place, filtered, dropped, critical") {
     const bool own_threads = under_tsan || GENERATE(false, true);
-    auto params = small_dispatcher(2);
-    if (own_threads) {
-        params.workers.where = ropeway::make_thread_executor();
-    }
-    ropeway::dispatcher<market_event> d{params};
+    ropeway::dispatcher<market_event> d{small_dispatcher(2, own_threads)};
     tally got;
     std::vector<ropeway::subscription> subs;
     for (const auto mode : {ropeway::duplicate, ropeway::in_place}) {

@@ -26,11 +26,7 @@ double seconds_since(clock_type::time_point start) {
 
 TEST_CASE("everything published before stop() is delivered, also by slow consumers") {
     const bool own_threads = under_tsan || GENERATE(false, true);
-    auto params = small_dispatcher(1);
-    if (own_threads) {
-        params.workers.where = ropeway::make_thread_executor();
-    }
-    ropeway::dispatcher<market_event> d{params};
+    ropeway::dispatcher<market_event> d{small_dispatcher(1, own_threads)};
     std::array<std::uint64_t, 3> got{};
     std::vector<ropeway::subscription> subs;
     for (std::size_t i = 0; i < got.size(); ++i) {
@@ -154,11 +150,7 @@ TEST_CASE("a handler stuck at stop: the deadline holds, and the leak report name
     // Outlives the dispatcher: the stuck worker still looks at them when it is let go.
     static std::vector<std::unique_ptr<gate>> gates;
     gate& stuck = *gates.emplace_back(std::make_unique<gate>());
-    auto params = small_dispatcher(2);
-    if (own_threads) {
-        params.workers.where = ropeway::make_thread_executor();
-    }
-    ropeway::dispatcher<market_event> d{params};
+    ropeway::dispatcher<market_event> d{small_dispatcher(2, own_threads)};
     auto bad = d.subscribe("stuck here", overflow::drop_oldest, {},
                            [&](const market_event&) { stuck.pass(); });
     auto feed = d.publisher("feed", rings_of(64));

@@ -38,14 +38,15 @@ inline constexpr bool sanitized = under_tsan || under_asan;
     return sanitized ? count / 10 : count;
 }
 
-/// Parameters of a small dispatcher. ThreadSanitizer does not see into oneTBB, so there its workers
-/// are own threads.
-[[nodiscard]] inline ropeway::dispatcher_params small_dispatcher(unsigned workers = 2) {
+/// Parameters of a small dispatcher, whose workers run in the arena or on own threads.
+/// ThreadSanitizer does not see into oneTBB, so there they always run on own threads.
+[[nodiscard]] inline ropeway::dispatcher_params small_dispatcher(unsigned workers = 2,
+                                                                 bool own_threads = under_tsan) {
     ropeway::dispatcher_params params;
     params.name = "test";
     params.workers.count = workers;
     params.max_subscriptions = 16;
-    if (under_tsan) {
+    if (own_threads) {
         params.workers.where = ropeway::make_thread_executor();
     }
     return params;

@@ -38,11 +38,8 @@ class random_pause {
 
 TEST_CASE("each publish to a dispatcher whose workers all left wakes one", "[stress]") {
     const bool own_threads = under_tsan || GENERATE(false, true);
-    auto params = small_dispatcher(2);
+    auto params = small_dispatcher(2, own_threads);
     params.workers.linger = 0ns;
-    if (own_threads) {
-        params.workers.where = ropeway::make_thread_executor();
-    }
     ropeway::dispatcher<market_event> d{params};
     tally got;
     auto a = d.subscribe("a", overflow::block, {}, [&](const market_event&) { got.add(); });
@@ -63,11 +60,8 @@ TEST_CASE("each publish to a dispatcher whose workers all left wakes one", "[str
 TEST_CASE("two publishers that meet an idle dispatcher at once lose no wake-up", "[stress]") {
     const bool own_threads = under_tsan || GENERATE(false, true);
     const auto linger = GENERATE(0ns, 5'000ns, 50'000ns);
-    auto params = small_dispatcher(2);
+    auto params = small_dispatcher(2, own_threads);
     params.workers.linger = linger;
-    if (own_threads) {
-        params.workers.where = ropeway::make_thread_executor();
-    }
     ropeway::dispatcher<market_event> d{params};
     tally got;
     auto a = d.subscribe("a", overflow::block, {}, [&](const market_event&) { got.add(); });

@@ -176,11 +176,7 @@ TEST_CASE("threads are gone after stop()") {
     const std::size_t before = thread_count();
     const bool own_threads = under_tsan || GENERATE(false, true);
     {
-        auto params = small_dispatcher(4);
-        if (own_threads) {
-            params.workers.where = ropeway::make_thread_executor();
-        }
-        ropeway::dispatcher<market_event> d{params};
+        ropeway::dispatcher<market_event> d{small_dispatcher(4, own_threads)};
         tally got;
         auto a = d.subscribe("a", overflow::block, {}, [&](const market_event&) { got.add(); });
         auto feed = d.publisher("feed");
@@ -293,11 +289,8 @@ TEST_CASE("parameters out of range are refused with the value and what is legal"
 
 TEST_CASE("a pool of duplicates as small as is allowed starves nobody") {
     const bool own_threads = under_tsan || GENERATE(false, true);
-    auto params = small_dispatcher(3);
+    auto params = small_dispatcher(3, own_threads);
     params.duplicate_slots = 24;
-    if (own_threads) {
-        params.workers.where = ropeway::make_thread_executor();
-    }
     ropeway::dispatcher<market_event> d{params};
     std::array<std::uint64_t, 8> got{};
     std::vector<ropeway::subscription> subs;
@@ -336,11 +329,7 @@ TEST_CASE("a wait without end is one: it does not overflow into none") {
 
 TEST_CASE("a handler that was fast and then hangs does not keep the others from their events") {
     const bool own_threads = under_tsan || GENERATE(false, true);
-    auto params = small_dispatcher(2);
-    if (own_threads) {
-        params.workers.where = ropeway::make_thread_executor();
-    }
-    ropeway::dispatcher<market_event> d{params};
+    ropeway::dispatcher<market_event> d{small_dispatcher(2, own_threads)};
     gate stuck;
     auto bad = d.subscribe("hangs", overflow::drop_oldest, {}, [&](const market_event& e) {
         if (e.user == 5000) {

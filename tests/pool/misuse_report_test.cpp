@@ -19,28 +19,6 @@ using namespace ropeway_test;
 
 namespace {
 
-class forged_handle {
-  public:
-    explicit forged_handle(const pooled<market_event>& of) noexcept {
-        std::memcpy(&bytes_, static_cast<const void*>(&of), sizeof(of));
-    }
-    pooled<market_event>& operator*() noexcept {
-        return *std::launder(reinterpret_cast<pooled<market_event>*>(&bytes_));
-    }
-
-  private:
-    alignas(pooled<market_event>) std::array<std::byte, sizeof(pooled<market_event>)> bytes_;
-};
-
-pool_params params_of(guard_level level, recycler& back, std::uint32_t slots = 64) {
-    pool_params params;
-    params.name = "reports";
-    params.slots = slots;
-    params.guard = level;
-    params.back = &back;
-    return params;
-}
-
 constexpr std::array detecting{guard_level::guard, guard_level::full, guard_level::degenerate};
 
 }  // namespace
@@ -48,7 +26,7 @@ constexpr std::array detecting{guard_level::guard, guard_level::full, guard_leve
 TEST_CASE("at full a write after put is found by the writer's thread at its next put") {
     const recorder seen;
     recycler back;
-    event_pool<market_event> pool{params_of(guard_level::full, back, 1024)};
+    event_pool<market_event> pool{misused_pool(guard_level::full, back, 1024)};
     const site taken = site::here();
     const site given = site::here();
     for (std::size_t offset = 0; offset != sizeof(market_event); ++offset) {
@@ -85,7 +63,7 @@ TEST_CASE("a second put by another thread names both threads and both places") {
         INFO(to_string(level));
         const recorder seen;
         recycler back;
-        event_pool<market_event> pool{params_of(level, back)};
+        event_pool<market_event> pool{misused_pool(level, back)};
         auto event = pool.get();
         forged_handle second{event};
         const site first_place = site::here();
@@ -115,7 +93,7 @@ TEST_CASE("a put after reuse names the present holder and the former one") {
         INFO(to_string(level));
         const recorder seen;
         recycler back;
-        auto params = params_of(level, back, 1);
+        auto params = misused_pool(level, back, 1);
         params.quarantine = 0;
         event_pool<market_event> pool{params};
         auto event = pool.get();
@@ -144,7 +122,7 @@ TEST_CASE("a stale read names who gave the event back and who read it") {
         INFO(to_string(level));
         const recorder seen;
         recycler back;
-        event_pool<market_event> pool{params_of(level, back)};
+        event_pool<market_event> pool{misused_pool(level, back)};
         auto event = pool.get();
         const slot_ticket ticket = event.ticket();
         const site given = site::here();
@@ -164,7 +142,7 @@ TEST_CASE("a foreign pointer's report names who lent the ticket's event and who 
         INFO(to_string(level));
         const recorder seen;
         recycler back;
-        event_pool<market_event> pool{params_of(level, back)};
+        event_pool<market_event> pool{misused_pool(level, back)};
         const site lender = site::here();
         const site offender = site::here();
         const raw_event<market_event> raw = back.lend(pool.get(), lender);
@@ -190,7 +168,7 @@ TEST_CASE("leaks are reported once per place, with the number of slots and the t
         const site one = site::here();
         const site two = site::here();
         {
-            event_pool<market_event> pool{params_of(level, back)};
+            event_pool<market_event> pool{misused_pool(level, back)};
             for (int i = 0; i != 5; ++i) {
                 kept.push_back(pool.get(i < 3 ? one : two));
             }
@@ -212,7 +190,7 @@ TEST_CASE("two puts at once at degenerate: one goes back, one is reported at the
     constexpr std::size_t races = sanitized ? 1'000 : 20'000;
     const recorder seen;
     recycler back;
-    event_pool<market_event> pool{params_of(guard_level::degenerate, back)};
+    event_pool<market_event> pool{misused_pool(guard_level::degenerate, back)};
     spin_barrier both{2};
     forged_handle* theirs = nullptr;  // handed over by the barrier
     std::thread other{[&] {
@@ -250,7 +228,7 @@ TEST_CASE("levels up to degenerate may change while others recycle", "[stress]")
     constexpr std::uint64_t rounds = sanitized ? 20'000 : 200'000;
     const recorder seen;
     recycler back;
-    event_pool<market_event> pool{params_of(guard_level::guard, back, 4096)};
+    event_pool<market_event> pool{misused_pool(guard_level::guard, back, 4096)};
     std::atomic<unsigned> done{0};
     std::atomic<std::uint64_t> got{0};
     std::vector<std::thread> threads;

@@ -24,29 +24,6 @@ using namespace ropeway_test;
 
 namespace {
 
-/// A second handle to the same event.
-class forged_handle {
-  public:
-    explicit forged_handle(const pooled<market_event>& of) noexcept {
-        std::memcpy(&bytes_, static_cast<const void*>(&of), sizeof(of));
-    }
-    pooled<market_event>& operator*() noexcept {
-        return *std::launder(reinterpret_cast<pooled<market_event>*>(&bytes_));
-    }
-
-  private:
-    alignas(pooled<market_event>) std::array<std::byte, sizeof(pooled<market_event>)> bytes_;
-};
-
-pool_params params_of(guard_level level, recycler& back, std::uint32_t slots = 64) {
-    pool_params params;
-    params.name = "matrix";
-    params.slots = slots;
-    params.guard = level;
-    params.back = &back;
-    return params;
-}
-
 /// Takes every slot there is, as far as the pool gives them; checks that none has two owners.
 std::vector<pooled<market_event>> take_all(event_pool<market_event>& pool) {
     std::vector<pooled<market_event>> held;
@@ -68,7 +45,7 @@ bool names_both(const violation& what) {
     return what.first.action != slot_action::none && what.second.action != slot_action::none &&
            what.first.site != known_site::unknown && what.second.site != known_site::unknown &&
            what.first.thread == thread_number() && what.second.thread == thread_number() &&
-           std::string_view{what.pool.data()} == "matrix";
+           std::string_view{what.pool.data()} == "misused";
 }
 
 constexpr std::array detecting{guard_level::guard, guard_level::full, guard_level::degenerate};
@@ -80,7 +57,7 @@ TEST_CASE("an event put twice in a row is detected, and never has two owners") {
         INFO(to_string(level));
         const recorder seen;
         recycler back;
-        event_pool<market_event> pool{params_of(level, back)};
+        event_pool<market_event> pool{misused_pool(level, back)};
         auto event = pool.get();
         const std::uint32_t slot = event.slot().index;
         forged_handle second{event};
@@ -102,7 +79,7 @@ TEST_CASE("an event put, another put, and the first put again is detected") {
         INFO(to_string(level));
         const recorder seen;
         recycler back;
-        event_pool<market_event> pool{params_of(level, back)};
+        event_pool<market_event> pool{misused_pool(level, back)};
         auto p = pool.get();
         auto q = pool.get();
         const std::uint32_t slot = p.slot().index;
@@ -123,7 +100,7 @@ TEST_CASE("a put by a former holder, after the slot was handed out again, is det
         INFO(to_string(level));
         const recorder seen;
         recycler back;
-        event_pool<market_event> pool{params_of(level, back, 16)};
+        event_pool<market_event> pool{misused_pool(level, back, 16)};
         auto event = pool.get();
         const std::uint32_t slot = event.slot().index;
         forged_handle former{event};
@@ -155,7 +132,7 @@ TEST_CASE("of two threads that put the same event at once one is reported, a mil
     const std::uint64_t races = sanitized ? 20'000 : 1'000'000;
     const recorder seen;
     recycler back;
-    auto params = params_of(level, back, 16);
+    auto params = misused_pool(level, back, 16);
     params.quarantine = 0;
     params.magazine_entries = 1;
     std::uint64_t found_late = 0;
@@ -222,7 +199,7 @@ TEST_CASE("a lent event given back twice, by one thread or two, goes back once a
         INFO(to_string(level));
         const recorder seen;
         recycler back;
-        event_pool<market_event> pool{params_of(level, back)};
+        event_pool<market_event> pool{misused_pool(level, back)};
         std::uint64_t accepted = 0;
         constexpr int rounds = 2000;
         spin_barrier both{2};
@@ -253,7 +230,7 @@ TEST_CASE("a lent event given back twice, by one thread or two, goes back once a
 TEST_CASE("a write after put is found at the next hand-out of the slot, at every byte, at full") {
     const recorder seen;
     recycler back;
-    auto params = params_of(guard_level::full, back, 1024);
+    auto params = misused_pool(guard_level::full, back, 1024);
     params.quarantine = 0;
     event_pool<market_event> pool{params};
     for (std::size_t offset = 0; offset < sizeof(market_event); ++offset) {
@@ -281,7 +258,7 @@ TEST_CASE("a write after put is found at the next hand-out of the slot, at every
 TEST_CASE("what guard does not detect: a write after put; it is documented as such") {
     const recorder seen;
     recycler back;
-    event_pool<market_event> pool{params_of(guard_level::guard, back)};
+    event_pool<market_event> pool{misused_pool(guard_level::guard, back)};
     auto event = pool.get();
     market_event* const kept = event.get();
     back.recycle(std::move(event));
@@ -298,7 +275,7 @@ TEST_CASE("a read through a stale handle is detected at the read") {
         INFO(to_string(level));
         const recorder seen;
         recycler back;
-        event_pool<market_event> pool{params_of(level, back)};
+        event_pool<market_event> pool{misused_pool(level, back)};
         auto event = pool.get();
         const slot_ticket ticket = event.ticket();
         REQUIRE(pool.peek(ticket) == event.get());
@@ -319,8 +296,8 @@ TEST_CASE("a foreign pointer and another pool's event are refused and named") {
         INFO(to_string(level));
         const recorder seen;
         recycler back;
-        event_pool<market_event> pool{params_of(level, back)};
-        event_pool<market_event> other{params_of(level, back)};
+        event_pool<market_event> pool{misused_pool(level, back)};
+        event_pool<market_event> other{misused_pool(level, back)};
         auto event = pool.get();
         const slot_ticket ticket = event.ticket();
         market_event on_stack{};
@@ -344,7 +321,7 @@ TEST_CASE("a leak at shutdown is reported with its site, at every level that kno
         recycler back;
         std::vector<pooled<market_event>> kept;
         {
-            event_pool<market_event> pool{params_of(level, back)};
+            event_pool<market_event> pool{misused_pool(level, back)};
             kept.push_back(pool.get());
         }
         REQUIRE(seen.count(violation_kind::leak) == 1);
@@ -358,7 +335,7 @@ TEST_CASE("a leak at shutdown is reported with its site, at every level that kno
 TEST_CASE("levels may change while others recycle: no false report, no slot lost", "[stress]") {
     const recorder seen;
     recycler back;
-    event_pool<market_event> pool{params_of(guard_level::guard, back, 4096)};
+    event_pool<market_event> pool{misused_pool(guard_level::guard, back, 4096)};
     std::atomic<bool> over{false};
     std::vector<std::thread> threads;
     for (int t = 0; t < 3; ++t) {
@@ -395,7 +372,7 @@ TEST_CASE("levels may change while others recycle: no false report, no slot lost
 #if defined(__SANITIZE_ADDRESS__)
 TEST_CASE("at degenerate AddressSanitizer sees every byte of a returned event") {
     recycler back;
-    event_pool<market_event> pool{params_of(guard_level::degenerate, back)};
+    event_pool<market_event> pool{misused_pool(guard_level::degenerate, back)};
     auto event = pool.get();
     market_event* const kept = event.get();
     for (std::size_t i = 0; i < sizeof(market_event); ++i) {

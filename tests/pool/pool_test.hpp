@@ -8,12 +8,15 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
+#include <new>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include <ropeway/pool/event_pool.hpp>
+#include <ropeway/pool/market_event.hpp>
 #include <ropeway/pool/violation.hpp>
 
 namespace ropeway_test {
@@ -23,6 +26,33 @@ inline constexpr bool sanitized = true;
 #else
 inline constexpr bool sanitized = false;
 #endif
+
+/// A second handle to the same event, made the way it happens in programs: a copy of its bytes.
+class forged_handle {
+  public:
+    explicit forged_handle(const ropeway::pooled<ropeway::market_event>& of) noexcept {
+        std::memcpy(&bytes_, static_cast<const void*>(&of), sizeof(of));
+    }
+    ropeway::pooled<ropeway::market_event>& operator*() noexcept {
+        return *std::launder(reinterpret_cast<ropeway::pooled<ropeway::market_event>*>(&bytes_));
+    }
+
+  private:
+    static constexpr std::size_t size = sizeof(ropeway::pooled<ropeway::market_event>);
+    alignas(ropeway::pooled<ropeway::market_event>) std::array<std::byte, size> bytes_;
+};
+
+/// Parameters of the misuse tests' pools.
+[[nodiscard]] inline ropeway::pool_params misused_pool(ropeway::guard_level level,
+                                                       ropeway::recycler& back,
+                                                       std::uint32_t slots = 64) {
+    ropeway::pool_params params;
+    params.name = "misused";
+    params.slots = slots;
+    params.guard = level;
+    params.back = &back;
+    return params;
+}
 
 /// Takes the place of the violation handler while it lives, and keeps the first violations.
 class recorder {

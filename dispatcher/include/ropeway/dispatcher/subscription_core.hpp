@@ -88,7 +88,6 @@ struct subscription_core {
     std::vector<std::uint64_t> told_lost{};  ///< per publisher
     counter_cell starved;                    ///< wanted events lost because no duplicate was free
     counter_cell slices;
-    counter_cell last_sequence;  ///< for reports; of the last event finished
 
     /// True once it is to end: no handler is called any more.
     [[nodiscard]] bool ending() const noexcept {
