@@ -4,11 +4,13 @@
 // for. The one file that includes oneTBB.
 #include <pthread.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <memory>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -42,40 +44,101 @@ struct shared_state {
     std::atomic<unsigned> running{0};  ///< jobs
 };
 
+/// What all arenas of this library together need: of several global_controls the lowest counts, so
+/// there is one for all of them.
+class thread_allowance {
+  public:
+    thread_allowance() = default;
+    thread_allowance(const thread_allowance&) = delete;
+    thread_allowance& operator=(const thread_allowance&) = delete;
+    ~thread_allowance() { give_back(); }
+
+    /// Asks for `count` threads and up to `spare` more; returns how many of those it got.
+    /// @throws parallelism_error when the host allows fewer than `count`.
+    unsigned take(unsigned count, unsigned spare) {
+        common& all = shared();
+        const std::lock_guard lock{all.guard};
+        set(all, all.threads + count + spare);
+        // One more than the workers: oneTBB counts the calling thread too.
+        const auto allowed = static_cast<unsigned>(control::active_value(parameter)) - 1;
+        if (allowed < all.threads + count) {
+            set(all, all.threads);
+            throw parallelism_error(
+                "oneTBB runs at most " + std::to_string(allowed + 1) +
+                " threads in this process, and " + std::to_string(all.threads + count) +
+                " workers need " + std::to_string(all.threads + count + 1) +
+                ": another tbb::global_control holds max_allowed_parallelism down. Raise or "
+                "remove it, ask for " +
+                std::to_string(std::max(1U, allowed - std::min(allowed, all.threads))) +
+                " workers (worker_params::count), or run them on own threads "
+                "(worker_params::where = make_thread_executor()).");
+        }
+        taken_ = count + std::min(spare, allowed - all.threads - count);
+        all.threads += taken_;
+        set(all, all.threads);
+        return taken_ - count;
+    }
+    void give_back() noexcept {
+        if (taken_ != 0) {
+            common& all = shared();
+            const std::lock_guard lock{all.guard};
+            all.threads -= std::exchange(taken_, 0);
+            all.held.reset();
+            if (all.threads != 0) {
+                all.held.emplace(parameter, all.threads + 1);
+            }
+        }
+    }
+
+  private:
+    using control = tbb::global_control;
+    static constexpr control::parameter parameter = control::max_allowed_parallelism;
+    struct common {
+        std::mutex guard;  ///< guards what follows; taken when a group starts or stops
+        unsigned threads = 0;
+        std::optional<control> held;
+    };
+    /// Never destroyed: an executor may outlive static destruction.
+    static common& shared() {
+        static auto& all = *new common;
+        return all;
+    }
+    static void set(common& all, unsigned threads) {
+        all.held.reset();
+        if (threads != 0) {
+            all.held.emplace(parameter, threads + 1);
+        }
+    }
+
+    unsigned taken_ = 0;
+};
+
 class arena_executor final : public executor {
   public:
     explicit arena_executor(std::string name)
         : state_(std::make_shared<shared_state>(std::move(name))) {}
     ~arena_executor() override { static_cast<void>(stop(std::chrono::steady_clock::now())); }
 
-    void start(unsigned count, entry run, job what) override {
+    unsigned start(unsigned count, unsigned spare, entry run, job what) override {
         if (used_) {
-            throw std::logic_error("an executor serves one dispatcher: make another for this one.");
+            throw std::logic_error(
+                "an executor serves one group of workers: make another for this one.");
         }
-        using control = tbb::global_control;
-        // One more than the workers: oneTBB counts the calling thread too.
-        control_ = std::make_unique<control>(control::max_allowed_parallelism, count + 1);
-        const std::size_t allowed = control::active_value(control::max_allowed_parallelism);
-        if (allowed < count + 1) {
-            control_.reset();
-            throw parallelism_error(
-                "oneTBB runs at most " + std::to_string(allowed) +
-                " threads in this process, and " + std::to_string(count) + " workers need " +
-                std::to_string(count + 1) +
-                ": another tbb::global_control holds max_allowed_parallelism down. Raise or "
-                "remove it, ask for " +
-                std::to_string(allowed > 1 ? allowed - 1 : 1) +
-                " workers (worker_params::count), or run them on own threads "
-                "(worker_params::where = make_thread_executor()).");
+        const unsigned spares = allowance_.take(count, spare);
+        try {
+            handle_ = tbb::task_scheduler_handle{tbb::attach{}};
+            auto arena = std::make_unique<tbb::task_arena>(static_cast<int>(count + spares), 0U);
+            arena->initialize();
+            const std::lock_guard lock{guard_};
+            used_ = true;
+            run_ = run;
+            what_ = std::move(what);
+            arena_ = std::move(arena);
+        } catch (...) {
+            allowance_.give_back();
+            throw;
         }
-        handle_ = tbb::task_scheduler_handle{tbb::attach{}};
-        auto arena = std::make_unique<tbb::task_arena>(static_cast<int>(count), 0U);
-        arena->initialize();
-        const std::lock_guard lock{guard_};
-        used_ = true;
-        run_ = run;
-        what_ = std::move(what);
-        arena_ = std::move(arena);
+        return spares;
     }
 
     void submit() noexcept override {
@@ -110,7 +173,7 @@ class arena_executor final : public executor {
             arena_.reset();
             what_.reset();
         }
-        control_.reset();
+        allowance_.give_back();
         if (!idle) {
             // finalize() would wait for the job that does not end.
             handle_.release();
@@ -123,7 +186,7 @@ class arena_executor final : public executor {
     [[nodiscard]] const char* kind() const noexcept override { return "arena"; }
 
   private:
-    std::unique_ptr<tbb::global_control> control_;
+    thread_allowance allowance_;
     tbb::task_scheduler_handle handle_;
     std::shared_ptr<shared_state> state_;
     std::mutex guard_;  ///< guards what follows; taken once per job, never per event

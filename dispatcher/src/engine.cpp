@@ -14,17 +14,17 @@
 #include <ropeway/pool/site.hpp>
 #include <ropeway/pool/thread_number.hpp>
 
-#include "barrier.hpp"
 #include "failure_queue.hpp"
 #include "spin.hpp"
+#include "supervisor.hpp"
+#include "system.hpp"
+#include "worker_group.hpp"
 
 namespace ropeway::detail {
 namespace {
 
 /// How long unsubscribe() waits for a handler that stop() gave up.
 constexpr std::chrono::seconds patience_after_stop{1};
-
-constexpr std::uint64_t bit_of(std::uint32_t number) noexcept { return std::uint64_t{1} << number; }
 
 unsigned processors_allowed() noexcept {
     cpu_set_t set;
@@ -55,18 +55,38 @@ void power_of_two(std::string_view field, std::uint32_t value) {
     }
 }
 
+void check(const worker_params& workers) {
+    if (workers.name.empty() || workers.name.size() > 12) {
+        throw std::invalid_argument("worker_params::name is \"" + workers.name +
+                                    "\", and must have 1 to 12 characters.");
+    }
+    in_range("worker_params::count", workers.count, 0, 256);
+    in_range("worker_params::slice (ns)", workers.slice.count(), 1000, 1'000'000'000);
+    in_range("worker_params::linger (ns)", workers.linger.count(), 0, 1'000'000'000);
+    in_range("worker_params::replacements", workers.replacements, 0, 64);
+    in_range("worker_params::replace_after (ns)", workers.replace_after.count(), 1'000'000,
+             1'000'000'000);
+    in_range("worker_params::stall_limit (ns)", workers.stall_limit.count(), 1'000'000,
+             std::chrono::nanoseconds::max().count());
+}
+
 dispatcher_params checked(dispatcher_params params) {
+    check(params.workers);
+    in_range("dispatcher_params::groups (how many)",
+             static_cast<std::int64_t>(params.groups.size()), 0, max_groups - 1);
+    std::vector<std::string> names{params.workers.name};
+    for (const worker_params& group : params.groups) {
+        check(group);
+        if (std::find(names.begin(), names.end(), group.name) != names.end()) {
+            throw std::invalid_argument("two groups of workers are named \"" + group.name +
+                                        "\": a subscription could not tell them apart.");
+        }
+        names.push_back(group.name);
+    }
     in_range("dispatcher_params::max_subscriptions", params.max_subscriptions, 1,
              max_live_subscriptions);
     in_range("dispatcher_params::max_publishers", params.max_publishers, 1, max_live_publishers);
     in_range("dispatcher_params::failure_capacity", params.failure_capacity, 64, 1U << 20U);
-    if (params.workers.name.empty() || params.workers.name.size() > 12) {
-        throw std::invalid_argument("worker_params::name is \"" + params.workers.name +
-                                    "\", and must have 1 to 12 characters.");
-    }
-    in_range("worker_params::count", params.workers.count, 0, 256);
-    in_range("worker_params::slice (ns)", params.workers.slice.count(), 1000, 1'000'000'000);
-    in_range("worker_params::linger (ns)", params.workers.linger.count(), 0, 1'000'000'000);
     in_range("dispatcher_params::failure_wait (ns)", params.failure_wait.count(), 0,
              std::chrono::nanoseconds::max().count());
     return params;
@@ -88,13 +108,17 @@ std::uint32_t& handler_depth() noexcept {
 engine::engine(dispatcher_params params, slab_ops ops, std::size_t slot_size)
     : params_(checked(std::move(params))), ops_(ops), slot_size_(slot_size) {
     fence_at_wake_ = !prepare_barrier();
-    workers_ =
-        params_.workers.count != 0 ? params_.workers.count : std::max(1U, processors_allowed() - 1);
-    slice_ticks_ = tick_clock::from_ns(static_cast<std::uint64_t>(params_.workers.slice.count()));
-    linger_ticks_ = tick_clock::from_ns(static_cast<std::uint64_t>(params_.workers.linger.count()));
-    executor_ =
-        params_.workers.where ? params_.workers.where : make_arena_executor(params_.workers.name);
-    params_.workers.where.reset();
+    const auto count_of = [](const worker_params& group) {
+        return group.count != 0 ? group.count : std::max(1U, processors_allowed() - 1);
+    };
+    add_group(std::move(params_.workers), count_of(params_.workers));
+    params_.workers = groups_[0]->params;
+    workers_ = groups_[0]->workers;
+    for (worker_params& group : params_.groups) {
+        workers_ += add_group(std::move(group), count_of(group)).workers;
+    }
+    params_.groups.clear();
+    supervisor_ = std::make_unique<supervisor>();
     const std::uint32_t slots =
         params_.duplicate_slots != 0
             ? params_.duplicate_slots
@@ -122,6 +146,7 @@ engine::engine(dispatcher_params params, slab_ops ops, std::size_t slot_size)
 }
 
 engine::~engine() {
+    supervisor_->stop();
     for (std::uint32_t i = 0; i < params_.max_subscriptions; ++i) {
         subscription_core& sub = subscriptions_[i];
         if (sub.face.object != nullptr) {
@@ -142,6 +167,25 @@ std::size_t engine::drain_failures(std::span<failure_record> out) noexcept {
 std::span<const std::unique_ptr<publisher_core>> engine::publishers() const noexcept {
     // Acquire pairs with add_publisher(): the publishers counted are complete.
     return {publishers_.data(), publisher_count_.load(std::memory_order_acquire)};
+}
+
+worker_group& engine::add_group(worker_params params, unsigned workers) {
+    const std::uint32_t number = group_count();
+    groups_[number] = std::make_unique<worker_group>(*this, number, std::move(params), workers);
+    group_count_.store(number + 1, std::memory_order_release);  // pairs with group_count()
+    return *groups_[number];
+}
+
+std::uint32_t engine::group_named(std::string_view name) const {
+    std::string all;
+    for (std::uint32_t i = 0; i < group_count(); ++i) {
+        if (name.empty() || groups_[i]->params.name == name) {
+            return i;
+        }
+        all += (all.empty() ? "\"" : ", \"") + groups_[i]->params.name + "\"";
+    }
+    throw std::invalid_argument("subscription_params::group is \"" + std::string{name} +
+                                "\", and the groups of workers are " + all + ".");
 }
 
 publisher_core& engine::add_publisher(std::string_view name, const publisher_params& params) {
@@ -212,7 +256,9 @@ subscription_core& engine::add_subscription(std::string_view name, overflow poli
         throw std::logic_error("subscription \"" + std::string{name} +
                                "\": subscribe() after stop(): make a new dispatcher.");
     }
+    const std::uint32_t group = group_named(params.group);
     subscription_core& sub = subscriptions_[vacant_number()];
+    sub.group = group;
     sub.face = face;
     static_cast<void>(holder.release());
     sub.policy = policy;
@@ -232,6 +278,8 @@ subscription_core& engine::add_subscription(std::string_view name, overflow poli
     sub.closing.store(subscription_core::stays, std::memory_order_relaxed);
     sub.pending.store(0, std::memory_order_relaxed);                         // relaxed: as above
     taken_numbers_.fetch_or(bit_of(sub.number), std::memory_order_relaxed);  // under the lock
+    // Relaxed: the live bit publishes it.
+    groups_[group]->members.fetch_or(bit_of(sub.number), std::memory_order_relaxed);
     join_cursors(sub);
     sub.owned.store(subscription_core::idle,
                     std::memory_order_release);  // pairs with serve()'s CAS
@@ -346,6 +394,8 @@ void engine::finish_removal(subscription_core& sub) noexcept {
     {
         const std::lock_guard lock{faces_};
         live_.fetch_and(~bit_of(sub.number), std::memory_order_seq_cst);  // pairs with refresh()
+        groups_[sub.group]->members.fetch_and(~bit_of(sub.number),
+                                              std::memory_order_relaxed);  // relaxed: as above
         object = std::exchange(sub.face.object, nullptr);
     }
     for (inbox& box : sub.box) {

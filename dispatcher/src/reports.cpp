@@ -7,6 +7,7 @@
 #include <ropeway/dispatcher/engine.hpp>
 
 #include "failure_queue.hpp"
+#include "worker_group.hpp"
 
 namespace ropeway::detail {
 
@@ -66,8 +67,23 @@ dispatcher_stats engine::stats() const {
     out.duplicate_slots = duplicates_->capacity();
     out.failures_recorded = failures_->recorded();
     out.failures_dropped = failures_->dropped();
-    out.workers_awake = awake_.load(std::memory_order_relaxed);  // relaxed: a number
-    out.wakes = wakes_.load(std::memory_order_relaxed);          // relaxed: a number
+    for (unsigned i = 0; i < group_count(); ++i) {
+        const worker_group& group = *groups_[i];
+        group_stats& one = out.groups.emplace_back();
+        one.name = group.params.name;
+        // Relaxed throughout: numbers for a reader.
+        const std::uint64_t jobs = group.jobs.load(std::memory_order_relaxed);
+        one.workers = group.workers;
+        one.running = job_word::running(jobs);
+        one.awake = group.awake.load(std::memory_order_relaxed);
+        one.wakes = group.wakes.load(std::memory_order_relaxed);
+        one.replaced = group.replaced.get();
+        one.replaced_now = job_word::allowed(jobs) - group.workers;
+        one.stalls = group.stalls.get();
+        out.workers_awake += one.awake;
+        out.wakes += one.wakes;
+    }
+    out.alerts = alerts_.get();
     return out;
 }
 

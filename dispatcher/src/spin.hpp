@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <thread>
 
+#include <ropeway/dispatcher/params.hpp>
+
 namespace ropeway::detail {
 
 inline void cpu_relax() noexcept {
@@ -49,6 +51,33 @@ class backoff {
     static constexpr std::uint32_t spins = 200;
     static constexpr std::uint32_t yields = 20'000;
     std::uint32_t polls_ = 0;
+};
+
+/// What a worker does between two looks that found nothing.
+class idle_wait {
+  public:
+    explicit idle_wait(wait_strategy how) noexcept : how_(how) {}
+    void reset() noexcept { looks_ = 0; }
+    void pause() noexcept {
+        looks_ += looks_ < sleeps ? 1 : 0;
+        if (how_ == wait_strategy::yield || (how_ == wait_strategy::backoff && looks_ > pauses)) {
+            if (how_ == wait_strategy::backoff && looks_ == sleeps) {
+                std::this_thread::sleep_for(std::chrono::microseconds{50});
+            } else {
+                std::this_thread::yield();
+            }
+            return;
+        }
+        for (int i = 0; i < 8; ++i) {
+            cpu_relax();
+        }
+    }
+
+  private:
+    static constexpr std::uint32_t pauses = 1'000;
+    static constexpr std::uint32_t sleeps = 3'000;
+    wait_strategy how_;
+    std::uint32_t looks_ = 0;
 };
 
 }  // namespace ropeway::detail

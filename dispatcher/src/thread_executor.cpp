@@ -5,38 +5,76 @@
 #include <sched.h>
 
 #include <atomic>
+#include <charconv>
 #include <chrono>
+#include <fstream>
 #include <memory>
 #include <mutex>
 #include <semaphore>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <ropeway/dispatcher/executor.hpp>
 
+#include "system.hpp"
+
 namespace ropeway {
 namespace {
 
+using detail::ask_for_short_turns;
+
 /// Shared with the threads, because one whose job never ends outlives its executor.
 struct shared_state {
-    std::counting_semaphore<> jobs{0};
-    std::atomic<bool> quit{false};
-    std::atomic<unsigned> alive{0};
+    struct place {
+        bool idle = false;  ///< guarded by `guard`
+        std::binary_semaphore wake{0};
+    };
+    std::unique_ptr<place[]> places;  ///< constant while threads run, as the next two
+    unsigned count = 0;
     executor::entry run = nullptr;
-    std::mutex guard;  ///< guards `what`; taken once per job, never per event
+    std::atomic<unsigned> alive{0};
+    std::mutex guard;      ///< guards what follows; taken once per job, never per event
+    unsigned pending = 0;  ///< jobs that found every thread busy
+    bool quit = false;
     executor::job what;
 };
 
-/// @return false: the system refuses the processor.
-[[nodiscard]] bool name_and_pin(const thread_params& params, unsigned number) noexcept {
-    const std::string name = params.name.substr(0, 12) + std::to_string(number % 1000);
-    pthread_setname_np(pthread_self(), name.c_str());
-    if (params.cpus.empty()) {
-        return true;
+/// The processors of a NUMA node, from the system's list such as "0-3,8".
+[[nodiscard]] std::vector<int> processors_of(int node) {
+    const std::string path = "/sys/devices/system/node/node" + std::to_string(node) + "/cpulist";
+    std::ifstream list{path};
+    std::vector<int> out;
+    for (std::string part; std::getline(list, part, ',');) {
+        int first = 0;
+        const char* const end = part.data() + part.size();
+        const auto [at, error] = std::from_chars(part.data(), end, first);
+        int last = first;
+        if (error != std::errc{} ||
+            (at != end && *at == '-' && std::from_chars(at + 1, end, last).ec != std::errc{})) {
+            continue;
+        }
+        for (int cpu = first; cpu <= last; ++cpu) {
+            out.push_back(cpu);
+        }
     }
-    const int cpu = params.cpus[number % params.cpus.size()];
+    if (out.empty()) {
+        throw std::invalid_argument("thread_params::numa_node is " + std::to_string(node) +
+                                    ", and " + path +
+                                    " lists no processor. See /sys/devices/system/node.");
+    }
+    return out;
+}
+
+void name_thread(const std::string& prefix, unsigned number) noexcept {
+    const std::string name = prefix.substr(0, 12) + std::to_string(number % 1000);
+    pthread_setname_np(pthread_self(), name.c_str());
+}
+
+/// @return false: the system refuses the processor.
+[[nodiscard]] bool pin(int cpu) noexcept {
     if (cpu < 0 || cpu >= CPU_SETSIZE) {
         return false;
     }
@@ -46,20 +84,29 @@ struct shared_state {
     return pthread_setaffinity_np(pthread_self(), sizeof(set), &set) == 0;
 }
 
-void serve_jobs(const std::shared_ptr<shared_state>& state) noexcept {
-    for (;;) {
-        state->jobs.acquire();
-        if (state->quit.load(std::memory_order_acquire)) {  // pairs with stop()
-            break;
-        }
-        executor::job what;
-        {
-            const std::lock_guard lock{state->guard};
-            what = state->what;
-        }
-        if (what) {
-            state->run(what.get());
-        }
+[[nodiscard]] bool make_realtime(int priority) noexcept {
+    sched_param wanted{};
+    wanted.sched_priority = priority;
+    return pthread_setschedparam(pthread_self(), SCHED_FIFO, &wanted) == 0;
+}
+
+/// Waits for a job; empty when it is time to end.
+[[nodiscard]] executor::job next_job(shared_state& state, unsigned number) noexcept {
+    std::unique_lock lock{state.guard};
+    if (state.pending == 0 && !state.quit) {
+        state.places[number].idle = true;
+        lock.unlock();
+        state.places[number].wake.acquire();
+        lock.lock();
+    } else if (state.pending != 0) {
+        --state.pending;
+    }
+    return state.quit ? nullptr : state.what;
+}
+
+void serve_jobs(const std::shared_ptr<shared_state>& state, unsigned number) noexcept {
+    while (const executor::job what = next_job(*state, number)) {
+        state->run(what.get());
     }
     state->alive.fetch_sub(1, std::memory_order_release);  // pairs with stop()'s acquire
 }
@@ -69,26 +116,43 @@ class thread_executor final : public executor {
     explicit thread_executor(thread_params params) : params_(std::move(params)) {}
     ~thread_executor() override { static_cast<void>(stop(std::chrono::steady_clock::now())); }
 
-    void start(unsigned count, entry run, job what) override {
+    unsigned start(unsigned count, unsigned spare, entry run, job what) override {
         if (used_) {
-            throw std::logic_error("an executor serves one dispatcher: make another for this one.");
+            throw std::logic_error(
+                "an executor serves one group of workers: make another for this one.");
+        }
+        if (params_.cpus.empty() && params_.numa_node >= 0) {
+            params_.cpus = processors_of(params_.numa_node);
         }
         used_ = true;
+        const unsigned all = count + spare;
         state_->run = run;
-        threads_.reserve(count);
+        state_->count = all;
+        state_->places = std::make_unique<shared_state::place[]>(all);
+        state_->what = std::move(what);
+        threads_.reserve(all);
         std::atomic<unsigned> named{0};
         std::atomic<unsigned> refused{none};
+        std::atomic<bool> too_low{false};
         try {
-            for (unsigned i = 0; i < count; ++i) {
+            for (unsigned i = 0; i < all; ++i) {
                 // Relaxed: before the thread exists.
                 state_->alive.fetch_add(1, std::memory_order_relaxed);
-                threads_.emplace_back([&named, &refused, this, i, state = state_] {
-                    if (!name_and_pin(params_, i)) {
+                threads_.emplace_back([&named, &refused, &too_low, this, i, count, state = state_] {
+                    name_thread(params_.name, i);
+                    if (params_.realtime == 0) {
+                        ask_for_short_turns();
+                    } else if (!make_realtime(params_.realtime)) {
+                        too_low.store(true, std::memory_order_relaxed);  // relaxed: as `refused`
+                    }
+                    // A spare takes the place of one whose handler may burn that one's processor.
+                    if (i < count && !params_.cpus.empty() &&
+                        !pin(params_.cpus[i % params_.cpus.size()])) {
                         refused.store(i, std::memory_order_relaxed);  // relaxed: ordered by `named`
                     }
                     // Release pairs with the wait below, after which these two are gone.
                     named.fetch_add(1, std::memory_order_release);
-                    serve_jobs(state);
+                    serve_jobs(state, i);
                 });
             }
         } catch (...) {
@@ -98,7 +162,7 @@ class thread_executor final : public executor {
             static_cast<void>(stop(std::chrono::steady_clock::time_point::max()));
             throw;
         }
-        await(named, count);
+        await(named, all);
         if (const unsigned bad = refused.load(std::memory_order_relaxed); bad != none) {
             static_cast<void>(stop(std::chrono::steady_clock::time_point::max()));
             throw std::invalid_argument(
@@ -106,18 +170,45 @@ class thread_executor final : public executor {
                 std::to_string(params_.cpus[bad % params_.cpus.size()]) +
                 ", which this process may not use. See Cpus_allowed_list in /proc/self/status.");
         }
-        const std::lock_guard lock{state_->guard};
-        state_->what = std::move(what);
+        if (too_low.load(std::memory_order_relaxed)) {
+            static_cast<void>(stop(std::chrono::steady_clock::time_point::max()));
+            throw std::invalid_argument("thread_params::realtime is " +
+                                        std::to_string(params_.realtime) +
+                                        ", and the system refuses it: give the process "
+                                        "CAP_SYS_NICE or a limit on real-time "
+                                        "priority as high (RLIMIT_RTPRIO, ulimit -r), or use 0.");
+        }
+        return spare;
     }
 
-    void submit() noexcept override { state_->jobs.release(); }
+    /// The first idle thread takes it: spares work only while others are held.
+    void submit() noexcept override {
+        unsigned i = 0;
+        {
+            const std::lock_guard lock{state_->guard};
+            while (i < state_->count && !state_->places[i].idle) {
+                ++i;
+            }
+            if (i == state_->count) {
+                ++state_->pending;
+                return;
+            }
+            state_->places[i].idle = false;
+        }
+        state_->places[i].wake.release();
+    }
 
     bool stop(std::chrono::steady_clock::time_point deadline) noexcept override {
         if (threads_.empty()) {
             return true;
         }
-        state_->quit.store(true, std::memory_order_release);  // pairs with serve_jobs()
-        state_->jobs.release(static_cast<std::ptrdiff_t>(threads_.size()));
+        for (unsigned i = 0; i < state_->count; ++i) {
+            const std::lock_guard lock{state_->guard};
+            state_->quit = true;
+            if (std::exchange(state_->places[i].idle, false)) {
+                state_->places[i].wake.release();
+            }
+        }
         // Acquire: what a thread did is visible once it counts as gone.
         while (state_->alive.load(std::memory_order_acquire) != 0 &&
                std::chrono::steady_clock::now() < deadline) {

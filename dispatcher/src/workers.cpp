@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Resident workers: who is woken when, who serves what, and how all of it ends.
+// Resident workers: who serves what, and how all of it ends. Who is woken when: worker_group.cpp.
 //
-// `awake` counts the workers that look for work. A worker that is about to run handlers of unknown
-// or long duration steps out of the count, so that whoever finds the count at 0 (the next publish,
-// or the worker itself when others are ready) gets one more worker going.
+// A worker that is about to run handlers of unknown or long duration steps out of its group's count
+// of those who look for work, so that whoever finds nobody counted (the next publish, or the worker
+// itself when others are ready) gets one more worker going.
 #include <bit>
 #include <thread>
 #include <utility>
@@ -15,9 +15,11 @@
 #include <ropeway/pool/site.hpp>
 #include <ropeway/pool/thread_number.hpp>
 
-#include "barrier.hpp"
 #include "failure_queue.hpp"
 #include "spin.hpp"
+#include "supervisor.hpp"
+#include "system.hpp"
+#include "worker_group.hpp"
 
 namespace ropeway::detail {
 namespace {
@@ -39,52 +41,79 @@ void engine::start() {
         throw std::logic_error(stopped_ ? "start() after stop(): make a new dispatcher."
                                         : "start() was called already.");
     }
-    executor_->start(workers_, &run_worker, shared_from_this());
-    started_.store(1, std::memory_order_seq_cst);  // pairs with wake_slow(): one of us submits
-    wake();                                        // for what was published before
-}
-
-void engine::wake_slow() noexcept {
-    // Pairs with start(): either it sees our tail when its worker looks, or we see that it started.
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (started_.load(std::memory_order_seq_cst) == 0 || stopping()) {
-        return;  // start() wakes for what lies in the rings; after stop() nobody is woken
+    const unsigned groups = group_count();
+    unsigned begun = 0;
+    try {
+        for (; begun < groups; ++begun) {
+            worker_group& group = *groups_[begun];
+            group.replacements = group.where->start(group.workers, group.params.replacements,
+                                                    &run_worker, group.job());
+        }
+        supervisor_->start(
+            params_.workers.name,
+            [](void* self) noexcept { return static_cast<engine*>(self)->supervise(); }, this);
+    } catch (...) {
+        while (begun != 0) {
+            static_cast<void>(
+                groups_[--begun]->where->stop(std::chrono::steady_clock::time_point::max()));
+        }
+        throw;
     }
-    std::uint32_t nobody = 0;
-    // seq_cst: in one order with the workers' leaving, see leave().
-    if (awake_.compare_exchange_strong(nobody, 1, std::memory_order_seq_cst,
-                                       std::memory_order_relaxed)) {
-        submit();
+    started_.store(1, std::memory_order_seq_cst);  // pairs with ramp_group()
+    for (unsigned i = 0; i < groups; ++i) {
+        asleep_.fetch_or(bit_of(i), std::memory_order_seq_cst);
+    }
+    // A publish that still saw nobody asleep shows us its tail after this.
+    barrier_everywhere();
+    for (unsigned i = 0; i < groups; ++i) {
+        if (groups_[i]->params.wait != wait_strategy::park || any_ready(*groups_[i], nullptr)) {
+            wake_group(*groups_[i]);
+        }
     }
 }
 
-void engine::submit() noexcept {
-    running_.fetch_add(1, std::memory_order_relaxed);  // relaxed: the job's end is the release
-    wakes_.fetch_add(1, std::memory_order_relaxed);    // relaxed: a count
-    executor_->submit();
+void engine::run_worker(void* of) noexcept {
+    auto& group = *static_cast<worker_group*>(of);
+    engine& owner = *group.owner;
+    owner.supervisor_->unpark();
+    for (bool again = true; again;) {
+        worker_seat* seat = nullptr;
+        for (unsigned i = 0; seat == nullptr; i = (i + 1) % group.seat_count) {
+            seat = group.seats[i].take() ? &group.seats[i] : nullptr;  // as many as may run
+        }
+        const bool stays = owner.work(group, *seat);
+        owner.duplicates_->flush_thread();
+        seat->leave();
+        if (stays) {
+            again = owner.job_over(group);
+        } else {
+            owner.written_off_returns(group);
+            again = false;
+        }
+    }
 }
 
-void engine::run_worker(void* self) noexcept {
-    auto& owner = *static_cast<engine*>(self);
-    owner.work();
-    owner.running_.fetch_sub(1, std::memory_order_release);  // pairs with stop()'s acquire
-}
-
-void engine::work() noexcept {
+bool engine::work(worker_group& group, worker_seat& seat) noexcept {
     std::uint32_t start = thread_number();
     std::uint64_t idle_since = 0;
     std::uint64_t busy_since = tick_clock::now();
+    idle_wait wait{group.params.wait};
     for (;;) {
         if (stopping()) {
-            awake_.fetch_sub(1, std::memory_order_seq_cst);  // nobody is woken any more
+            group.awake.fetch_sub(1, std::memory_order_seq_cst);  // nobody is woken any more
             break;
         }
-        const bool found = look_once(start);
+        const look found = look_once(group, seat, start);
+        if (found == look::written_off) {
+            return false;
+        }
         const std::uint64_t now = tick_clock::now();
-        if (found) {
+        if (found == look::something) {
             idle_since = 0;
-            if (now - busy_since > slice_ticks_) {
-                ramp(nullptr);  // a whole slice without an idle look: more than one worker's load
+            wait.reset();
+            if (now - busy_since > group.slice_ticks) {
+                // A whole slice without an idle look: more than one worker's load.
+                ramp_group(group, nullptr);
                 busy_since = now;
             }
             continue;
@@ -92,24 +121,25 @@ void engine::work() noexcept {
         busy_since = now;
         if (idle_since == 0) {
             idle_since = now;
-        } else if (now - idle_since > linger_ticks_) {
-            if (leave()) {
+        } else if (group.params.wait == wait_strategy::park &&
+                   now - idle_since > group.linger_ticks) {
+            if (leave(group)) {
                 break;
             }
             idle_since = 0;
             continue;
         }
-        for (int i = 0; i < 8; ++i) {
-            cpu_relax();
-        }
+        wait.pause();
     }
-    duplicates_->flush_thread();
+    return true;
 }
 
-bool engine::look_once(std::uint32_t& start) noexcept {
+engine::look engine::look_once(worker_group& group, worker_seat& seat,
+                               std::uint32_t& start) noexcept {
     std::uint32_t served = 0;
     std::uint32_t done = 0;
-    const std::uint64_t all = live();
+    // Relaxed: a member that joins meanwhile wakes us.
+    const std::uint64_t all = live() & group.members.load(std::memory_order_relaxed);
     const std::uint32_t turn = start++ % max_live_subscriptions;
     for (std::uint64_t left = std::rotr(all, static_cast<int>(turn)); left != 0; left &= left - 1) {
         const auto number =
@@ -120,25 +150,40 @@ bool engine::look_once(std::uint32_t& start) noexcept {
         }
         std::uint32_t nobody = subscription_core::idle;
         // seq_cst: ordered with flip(), so the version read after this is not an old one (P8).
-        if (sub.owned.compare_exchange_strong(nobody, subscription_core::served,
-                                              std::memory_order_seq_cst,
-                                              std::memory_order_relaxed)) {
-            if (stopping()) {  // whoever comes back late calls no further handler
-                let_go(sub);
-                return false;
-            }
-            done += serve(sub);
-            ++served;
+        if (!sub.owned.compare_exchange_strong(nobody, subscription_core::served,
+                                               std::memory_order_seq_cst,
+                                               std::memory_order_relaxed)) {
+            continue;
+        }
+        if (stopping()) {  // whoever comes back late calls no further handler
+            let_go(sub);
+            return look::nothing;
+        }
+        const bool may_be_long = sub.average_ticks == 0 || sub.average_ticks > group.slice_ticks;
+        const bool out = may_be_long && step_out(group, sub);
+        seat.begin(sub.site, tick_clock::now(), !out);
+        done += serve(group, sub);
+        ++served;
+        let_go(sub);
+        const worker_seat::doing was = seat.end();
+        if (was == worker_seat::written_off) {
+            return look::written_off;
+        }
+        if (was == worker_seat::serving_out) {
+            group.awake.fetch_add(1, std::memory_order_seq_cst);  // looks again before it leaves
         }
     }
-    if (served != 0 && done < served * small_batch) {
+    if (served == 0) {
+        return look::nothing;
+    }
+    if (done < served * small_batch) {
         // The publisher is about to write the lines that we would read: let it get ahead, or each
         // event costs both of us a transfer.
         for (int i = 0; i < pauses_apart; ++i) {
             cpu_relax();
         }
     }
-    return served != 0;
+    return look::something;
 }
 
 bool engine::ready(subscription_core& sub) noexcept {
@@ -170,8 +215,10 @@ bool engine::ready(subscription_core& sub) noexcept {
     return false;
 }
 
-bool engine::any_ready(const subscription_core* but) noexcept {
-    for (std::uint64_t left = live(); left != 0; left &= left - 1) {
+bool engine::any_ready(const worker_group& group, const subscription_core* but) noexcept {
+    // Relaxed: as in look_once().
+    std::uint64_t left = live() & group.members.load(std::memory_order_relaxed);
+    for (; left != 0; left &= left - 1) {
         subscription_core& sub = subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))];
         if (&sub != but && ready(sub)) {
             return true;
@@ -180,78 +227,28 @@ bool engine::any_ready(const subscription_core* but) noexcept {
     return false;
 }
 
-void engine::out_of_count() noexcept {
-    awake_.fetch_sub(1, std::memory_order_seq_cst);
-    // Pairs with wake(): a publish that still saw us counted is seen by the look that follows, and
-    // one that this look misses sees the count without us. Some microseconds, on the way to sleep
-    // or to a long handler, instead of a fence in every publish.
-    if (fence_at_wake_) {
-        std::atomic_thread_fence(std::memory_order_seq_cst);
-    } else {
-        barrier_everywhere();
-    }
-}
-
-bool engine::leave() noexcept {
-    out_of_count();
-    if (any_ready(nullptr)) {
-        std::uint32_t nobody = 0;
-        if (awake_.compare_exchange_strong(nobody, 1, std::memory_order_seq_cst,
-                                           std::memory_order_relaxed)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-void engine::step_out(const subscription_core& about_to_serve) noexcept {
-    out_of_count();
-    if (any_ready(&about_to_serve)) {
-        wake_slow();
-    }
-}
-
-void engine::ramp(const subscription_core* served) noexcept {
-    if (stopping() || started_.load(std::memory_order_acquire) == 0) {
-        return;  // the executor has ended or not begun: a handler may outlive the stop
-    }
-    // Relaxed: an extra worker too many or too few for a moment is no harm.
-    std::uint32_t awake = awake_.load(std::memory_order_relaxed);
-    if (running_.load(std::memory_order_relaxed) < workers_ && any_ready(served) &&
-        awake_.compare_exchange_strong(awake, awake + 1, std::memory_order_seq_cst,
-                                       std::memory_order_relaxed)) {
-        submit();
-    }
-}
-
-std::uint32_t engine::serve(subscription_core& sub) noexcept {
+std::uint32_t engine::serve(worker_group& group, subscription_core& sub) noexcept {
     std::uint32_t done = 0;
     // Acquire pairs with remove_subscription().
-    if (sub.closing.load(std::memory_order_acquire) == subscription_core::stays) {
-        advance_coarse_clock();
-        const bool may_be_long = sub.average_ticks == 0 || sub.average_ticks > slice_ticks_;
-        if (may_be_long) {
-            step_out(sub);
-        }
-        serve_context context;
-        context.owner = this;
-        context.slice_ticks = slice_ticks_;
-        context.slice_end = tick_clock::now() + slice_ticks_;
-        bool more = true;
-        for (int i = 0; i < batches_per_turn && more; ++i) {
-            context.more = false;
-            done += serve_round(sub, context);
-            context.slice_over |= tick_clock::now() >= context.slice_end;
-            more = context.more && !context.slice_over && !stopping() && !sub.ending();
-        }
-        sub.slices.add(1);
-        if (may_be_long) {
-            awake_.fetch_add(1, std::memory_order_seq_cst);  // looks again before it leaves
-        } else if (context.slice_over) {
-            ramp(&sub);
-        }
+    if (sub.closing.load(std::memory_order_acquire) != subscription_core::stays) {
+        return done;
     }
-    let_go(sub);
+    advance_coarse_clock();
+    serve_context context;
+    context.owner = this;
+    context.slice_ticks = group.slice_ticks;
+    context.slice_end = tick_clock::now() + group.slice_ticks;
+    bool more = true;
+    for (int i = 0; i < batches_per_turn && more; ++i) {
+        context.more = false;
+        done += serve_round(sub, context);
+        context.slice_over |= tick_clock::now() >= context.slice_end;
+        more = context.more && !context.slice_over && !stopping() && !sub.ending();
+    }
+    sub.slices.add(1);
+    if (context.slice_over) {
+        ramp_group(group, &sub);
+    }
     return done;
 }
 
@@ -288,6 +285,16 @@ void engine::serve_class(subscription_core& sub, ring_class c, serve_context& co
     if (c == ring_class::market) {
         ++sub.next_publisher;
     }
+}
+
+bool engine::anything_runs() const noexcept {
+    for (unsigned i = 0; i < group_count(); ++i) {
+        // Acquire pairs with job_over(): what a worker did is visible once it is gone.
+        if (job_word::running(groups_[i]->jobs.load(std::memory_order_acquire)) != 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void engine::let_go(subscription_core& sub) noexcept {
@@ -333,7 +340,7 @@ void engine::drain(stop_report& report, std::chrono::steady_clock::time_point un
     report.drained = all_taken();
     while (started && !report.drained && std::chrono::steady_clock::now() < until) {
         wake();
-        ramp(nullptr);  // a worker that hangs may count as awake
+        ramp(nullptr);
         std::this_thread::sleep_for(std::chrono::microseconds{100});
         report.drained = all_taken();
     }
@@ -341,12 +348,15 @@ void engine::drain(stop_report& report, std::chrono::steady_clock::time_point un
     // Workers look at `stopping` between slices; a stuck handler keeps its worker.
     const auto grace =
         std::max(until, std::chrono::steady_clock::now() + std::chrono::milliseconds{50});
-    while (running_.load(std::memory_order_acquire) != 0 &&
-           std::chrono::steady_clock::now() < grace) {
+    while (anything_runs() && std::chrono::steady_clock::now() < grace) {
         std::this_thread::sleep_for(std::chrono::microseconds{50});
     }
-    report.workers_gone = running_.load(std::memory_order_acquire) == 0;
-    report.threads_gone = !started || executor_->stop(grace);
+    report.workers_gone = !anything_runs();
+    supervisor_->stop();
+    report.threads_gone = true;
+    for (unsigned i = 0; started && i < group_count(); ++i) {
+        report.threads_gone = groups_[i]->where->stop(grace) && report.threads_gone;
+    }
     if (!report.workers_gone) {
         // Release pairs with remove_subscription(): nobody waits for the handler that hangs.
         gave_up_.store(1, std::memory_order_release);
@@ -358,6 +368,9 @@ stop_report engine::stop(std::chrono::nanoseconds deadline) noexcept {
     // Relaxed: only this thread can have written its own number.
     if (stopper_.load(std::memory_order_relaxed) == me) {
         return {};  // from inside on_undelivered: the stop in progress reports
+    }
+    if (supervisor_->is_this_thread()) {
+        return {};  // from inside on_alert: it would wait for itself
     }
     const std::lock_guard one_at_a_time{stop_};
     undelivered_callback tell;

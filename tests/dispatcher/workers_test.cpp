@@ -356,14 +356,14 @@ TEST_CASE("a handler that was fast and then hangs does not keep the others from 
     CHECK(got.get() == 10000);
 }
 
-TEST_CASE("an executor serves one dispatcher, and its processors are checked") {
+TEST_CASE("an executor serves one group of workers, and its processors are checked") {
     auto shared = ropeway::make_thread_executor();
     auto params = small_dispatcher(1);
     params.workers.where = shared;
     ropeway::dispatcher<market_event> one{params};
     ropeway::dispatcher<market_event> two{params};
     one.start();
-    CHECK_THROWS_WITH(two.start(), Catch::Contains("one dispatcher"));
+    CHECK_THROWS_WITH(two.start(), Catch::Contains("one group of workers"));
     CHECK(one.stop(30s).clean());
     CHECK(two.stop(30s).clean());
     for (const int cpu : {-1, 1023, 1 << 20}) {
@@ -372,4 +372,14 @@ TEST_CASE("an executor serves one dispatcher, and its processors are checked") {
         CHECK_THROWS_WITH(pinned.start(), Catch::Contains("cpus has " + std::to_string(cpu)) &&
                                               Catch::Contains("Cpus_allowed_list"));
     }
+    params.workers.where = ropeway::make_thread_executor({.numa_node = 4095});
+    ropeway::dispatcher<market_event> elsewhere{params};
+    CHECK_THROWS_WITH(elsewhere.start(), Catch::Contains("numa_node is 4095"));
+    params.workers.where = ropeway::make_thread_executor({.numa_node = 0});
+    ropeway::dispatcher<market_event> at_home{params};
+    CHECK_NOTHROW(at_home.start());
+    params.workers.where = ropeway::make_thread_executor({.realtime = 1000});
+    ropeway::dispatcher<market_event> too_high{params};
+    CHECK_THROWS_WITH(too_high.start(), Catch::Contains("realtime is 1000"));
+    CHECK(at_home.stop(30s).clean());
 }

@@ -19,6 +19,7 @@
 
 #include <ropeway/consumer/clock.hpp>
 #include <ropeway/consumer/failure_sink.hpp>
+#include <ropeway/consumer/stats.hpp>
 #include <ropeway/dispatcher/executor.hpp>
 #include <ropeway/dispatcher/params.hpp>
 #include <ropeway/dispatcher/publisher_core.hpp>
@@ -33,6 +34,12 @@ namespace ropeway::detail {
 [[nodiscard]] std::uint32_t& handler_depth() noexcept;
 
 class failure_queue;
+class supervisor;
+class worker_seat;
+struct worker_group;
+
+/// Groups of workers, own threads of subscriptions included: bits of `asleep`.
+inline constexpr std::uint32_t max_groups = 64;
 
 class engine : public std::enable_shared_from_this<engine> {
   public:
@@ -54,8 +61,8 @@ class engine : public std::enable_shared_from_this<engine> {
 
     // The event path.
     void wake() noexcept {
-        // Between our tail and the look at awake. Pairs with out_of_count(): either that worker's
-        // second look sees our tail, or we see awake == 0 and enqueue one. Without it an event
+        // Between our tail and the look at asleep. Pairs with out_of_count(): either that worker's
+        // second look sees our tail, or we see its group asleep and wake it. Without it an event
         // could lie until the next publish. Where the system has a barrier for all threads, the
         // worker that leaves executes it for us, and here the compiler alone must keep the order.
         if (fence_at_wake_) [[unlikely]] {
@@ -63,13 +70,13 @@ class engine : public std::enable_shared_from_this<engine> {
         } else {
             std::atomic_signal_fence(std::memory_order_seq_cst);
         }
-        // Relaxed: ordered by the fence; the CAS decides.
-        if (awake_.load(std::memory_order_relaxed) == 0) {
+        // Relaxed: ordered by the fence; wake_group() decides.
+        if (asleep_.load(std::memory_order_relaxed) != 0) {
             wake_slow();
         }
     }
-    /// One more worker, if something is ready and fewer run than may: `served` keeps its own. Also
-    /// for a publisher that waits: a handler that hangs may keep the only worker that counts.
+    /// One more worker, if something is ready and fewer run than may: `served` keeps its own. Null:
+    /// in every group. Also for a publisher that waits.
     void ramp(const subscription_core* served) noexcept;
     void hint_critical() noexcept {
         // Release pairs with the acquire in serve(): a worker that sees the hint sees the tail.
@@ -117,23 +124,48 @@ class engine : public std::enable_shared_from_this<engine> {
     [[nodiscard]] bool stopping() const noexcept {
         return stopping_.load(std::memory_order_acquire) != 0;  // pairs with stop()'s store
     }
-    [[nodiscard]] unsigned worker_count() const noexcept { return workers_; }
+    [[nodiscard]] unsigned group_count() const noexcept {
+        return group_count_.load(std::memory_order_acquire);  // pairs with add_group()
+    }
+    [[nodiscard]] static constexpr std::uint64_t bit_of(std::uint32_t number) noexcept {
+        return std::uint64_t{1} << number;
+    }
     void set_guard(guard_level level) noexcept;
 
   private:
-    static void run_worker(void* self) noexcept;
-    void work() noexcept;
-    bool look_once(std::uint32_t& start) noexcept;
-    bool leave() noexcept;
-    [[nodiscard]] bool any_ready(const subscription_core* but) noexcept;
+    // Groups and workers; see worker_group.cpp.
+    worker_group& add_group(worker_params params, unsigned workers);
+    [[nodiscard]] std::uint32_t group_named(std::string_view name) const;
+    static void run_worker(void* group) noexcept;
+    /// Serves until there is nothing left; false: a replacement has taken its place.
+    [[nodiscard]] bool work(worker_group& group, worker_seat& seat) noexcept;
+    enum class look : std::uint8_t { nothing, something, written_off };
+    look look_once(worker_group& group, worker_seat& seat, std::uint32_t& start) noexcept;
+    bool leave(worker_group& group) noexcept;
+    [[nodiscard]] bool any_ready(const worker_group& group, const subscription_core* but) noexcept;
     [[nodiscard]] bool ready(subscription_core& sub) noexcept;
-    std::uint32_t serve(subscription_core& sub) noexcept;
+    std::uint32_t serve(worker_group& group, subscription_core& sub) noexcept;
+    [[nodiscard]] bool step_out(worker_group& group,
+                                const subscription_core& about_to_serve) noexcept;
+    void wake_slow() noexcept;
+    void wake_group(worker_group& group) noexcept;
+    void out_of_count(worker_group& group) noexcept;
+    void submit(worker_group& group) noexcept;
+    [[nodiscard]] bool job_over(worker_group& group) noexcept;
+    [[nodiscard]] bool may_start_another(const worker_group& group) const noexcept;
+    void ramp_group(worker_group& group, const subscription_core* served) noexcept;
+    void allow_one_more(worker_group& group) noexcept;
+    void written_off_returns(worker_group& group) noexcept;
+    [[nodiscard]] bool anything_runs() const noexcept;
+
+    // The supervising thread.
+    [[nodiscard]] bool supervise() noexcept;
+    void watch(worker_group& group, worker_seat& seat, std::uint64_t now) noexcept;
+    [[nodiscard]] bool replace(worker_group& group, worker_seat& seat, std::uint64_t word) noexcept;
+    void tell(const alert& what) noexcept;
+
     std::uint32_t serve_round(subscription_core& sub, serve_context& context) noexcept;
     void let_go(subscription_core& sub) noexcept;
-    void step_out(const subscription_core& about_to_serve) noexcept;
-    void wake_slow() noexcept;
-    void out_of_count() noexcept;
-    void submit() noexcept;
     void join_cursors(subscription_core& sub) noexcept;
     void close_cursors(subscription_core& sub) noexcept;
     void finish_removal(subscription_core& sub) noexcept;
@@ -157,9 +189,8 @@ class engine : public std::enable_shared_from_this<engine> {
     // Read by everyone, written at flips, at critical publishes and on the idle edge: a block each.
     alignas(cache_block) std::atomic<std::uint64_t> version_{0};
     alignas(cache_block) std::atomic<std::uint64_t> critical_hint_{0};
-    alignas(cache_block) std::atomic<std::uint32_t> awake_{0};  ///< workers that count
-    std::atomic<std::uint32_t> running_{0};  ///< jobs given to the executor and not yet returned
-    std::atomic<std::uint64_t> wakes_{0};
+    /// Groups of which nobody counts as awake, a bit each; see worker_group.cpp.
+    alignas(cache_block) std::atomic<std::uint64_t> asleep_{0};
 
     // Rarely written.
     alignas(cache_block) std::atomic<std::uint64_t> live_{0};
@@ -175,11 +206,12 @@ class engine : public std::enable_shared_from_this<engine> {
     alignas(cache_block) dispatcher_params params_;
     slab_ops ops_;
     std::size_t slot_size_ = 0;
-    unsigned workers_ = 1;
+    unsigned workers_ = 1;       ///< of all groups
     bool fence_at_wake_ = true;  ///< the system has no barrier for all threads
-    std::uint64_t slice_ticks_ = 0;
-    std::uint64_t linger_ticks_ = 0;
-    std::shared_ptr<executor> executor_;
+    std::array<std::unique_ptr<worker_group>, max_groups> groups_;
+    std::atomic<std::uint32_t> group_count_{0};
+    std::unique_ptr<supervisor> supervisor_;
+    counter_cell alerts_;  ///< the supervisor's
     std::unique_ptr<subscription_core[]> subscriptions_;
     std::array<std::unique_ptr<publisher_core>, max_live_publishers> publishers_;
     std::unique_ptr<slot_pool> duplicates_;

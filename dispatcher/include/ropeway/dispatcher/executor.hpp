@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Where workers run: the seam between the dispatcher and threads. An arena of oneTBB's (default) or
-// own threads; an executor serves one dispatcher.
+// own threads; an executor serves one group of workers.
 #pragma once
 
 #include <chrono>
@@ -30,11 +30,12 @@ class executor {
     executor& operator=(const executor&) = delete;
     virtual ~executor() = default;
 
-    /// Makes ready to run `run(what.get())` up to `count` times at once, and keeps `what` until
-    /// stop(). Throws parallelism_error with the remedy when that many cannot run, and
-    /// std::logic_error at a second call: an executor serves one dispatcher. Whatever it throws, it
-    /// keeps nothing.
-    virtual void start(unsigned count, entry run, job what) = 0;
+    /// Makes ready to run `run(what.get())` up to `count` times at once, and up to `spare` times
+    /// more while that many are held, and keeps `what` until stop(). Returns how many spares it
+    /// has. Throws parallelism_error with the remedy when `count` cannot run, and std::logic_error
+    /// at a second call: an executor serves one group of workers. Whatever it throws, it keeps
+    /// nothing.
+    virtual unsigned start(unsigned count, unsigned spare, entry run, job what) = 0;
     /// Runs the job once more, soon, on one of its threads.
     virtual void submit() noexcept = 0;
     /// Ends its threads, waiting until the deadline for jobs to finish. Returns true when all are
@@ -55,6 +56,15 @@ struct thread_params {
     /// Processor of each thread in turn; empty: not pinned. start() throws std::invalid_argument
     /// for one that this process may not use.
     std::vector<int> cpus{};
+    /// Processors of this NUMA node, when `cpus` is empty; -1 (default): any. start() throws
+    /// std::invalid_argument for a node that the system does not have.
+    int numa_node = -1;
+    /// Real-time priority (SCHED_FIFO), 1..99; 0 (default): none, but turns of 0.1 ms are asked
+    /// for. What keeps latency where others burn every processor: the system hands one over to a
+    /// real-time thread at once, to others at its next tick. Needs CAP_SYS_NICE or RLIMIT_RTPRIO;
+    /// start() throws std::invalid_argument when refused. Not with a wait strategy that never
+    /// sleeps, unless the thread has a processor of its own: nothing else runs there.
+    int realtime = 0;
 };
 
 /// Own named threads, parked on a semaphore while there is nothing to do. Right wherever the host

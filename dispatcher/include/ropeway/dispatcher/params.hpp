@@ -6,10 +6,12 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include <ropeway/dispatcher/alert.hpp>
 #include <ropeway/pool/event_kind.hpp>
 #include <ropeway/pool/guard.hpp>
 #include <ropeway/pool/memory_source.hpp>
@@ -44,12 +46,22 @@ struct subscription_params {
     std::vector<std::uint32_t> instruments{};
     /// Market data with a lower routing version is stale for this consumer from the start.
     std::uint64_t min_version = 0;
+    /// Name of the group that serves it; empty (default): the default group.
+    std::string group{};
 };
 
-/// The resident workers.
+/// What an idle worker does until the next event.
+enum class wait_strategy : std::uint8_t {
+    park,     ///< looks for `linger`, then sleeps until a publish wakes it: burns nothing when idle
+    backoff,  ///< never waits for a wake-up: pauses, then yields, then sleeps of 50 us
+    yield,    ///< looks again and again, and offers its processor to others in between
+    spin,     ///< looks again and again: the lowest latency, and a processor of its own
+};
+
+/// A group of resident workers. A subscription names its group.
 struct worker_params {
-    /// Thread name prefix in the default arena, 1 to 12 characters: the system shows 15. Own
-    /// threads have thread_params::name.
+    /// Names the group. Thread name prefix in the default arena, 1 to 12 characters: the system
+    /// shows 15. Own threads have thread_params::name.
     std::string name = "ropeway";
     /// How many may run at once, 1..256. 0 (default) means one less than the processors this
     /// process may use, at least 1, so that a publisher keeps a processor of its own.
@@ -60,6 +72,16 @@ struct worker_params {
     /// How long a worker serves one subscription before it turns to the next, 1 us..1 s. 50 us
     /// bounds what one slow consumer adds to its neighbours' latency.
     std::chrono::nanoseconds slice{50'000};
+    /// What an idle worker does. `park` by default: an idle dispatcher burns nothing.
+    wait_strategy wait = wait_strategy::park;
+    /// Workers that may be started in place of some that a handler holds, 0..64. They end when
+    /// those handlers return.
+    unsigned replacements = 4;
+    /// How long one turn of a handler may hold a worker before another takes over, 1 ms..1 s.
+    /// Looked at once a millisecond.
+    std::chrono::nanoseconds replace_after = std::chrono::milliseconds{2};
+    /// How long one turn may last before its subscription is reported as stalled, 1 ms or more.
+    std::chrono::nanoseconds stall_limit = std::chrono::milliseconds{100};
     /// Where workers run; null (default) is an arena of oneTBB's of the dispatcher's own. See
     /// executor.hpp for own threads.
     std::shared_ptr<executor> where{};
@@ -80,7 +102,15 @@ struct publisher_params {
 /// A dispatcher.
 struct dispatcher_params {
     std::string name = "events";  ///< names its pools in reports
+    /// The default group.
     worker_params workers{};
+    /// Further groups, each with a name of its own; 64 in all, own threads of subscriptions
+    /// included.
+    std::vector<worker_params> groups{};
+    /// Called with what somebody should know of at 3 a.m.: stalls, losses, replacements. On the
+    /// dispatcher's supervising thread, one call at a time, never on a worker or a publisher. What
+    /// it throws ends the process. Default: none.
+    std::function<void(const alert&)> on_alert{};
     /// Subscriptions that may live at once, 1..64. Bounds memory: see memory_report().
     std::uint32_t max_subscriptions = 32;
     /// Publishers that may be made, 1..64.

@@ -44,17 +44,31 @@ struct publisher_stats {
     std::uint64_t slots = 0;              ///< of both rings and the spares
 };
 
+/// One group of workers.
+struct group_stats {
+    std::string name;
+    std::uint32_t workers = 0;       ///< that may run at once, replacements not counted
+    std::uint32_t running = 0;       ///< now, in a handler or looking for work
+    std::uint32_t awake = 0;         ///< of them, those who look for work or soon will
+    std::uint64_t wakes = 0;         ///< jobs given to the executor
+    std::uint64_t replaced = 0;      ///< workers that a handler held and another replaced
+    std::uint32_t replaced_now = 0;  ///< of them, those whose handlers have not returned
+    std::uint64_t stalls = 0;        ///< turns longer than stall_limit
+};
+
 /// The whole dispatcher.
 struct dispatcher_stats {
     std::vector<subscription_stats> subscriptions;
     std::vector<publisher_stats> publishers;
+    std::vector<group_stats> groups;
     std::uint64_t routing_version = 0;
     std::uint64_t duplicates_out = 0;   ///< copies with workers and in inboxes
     std::uint64_t duplicate_slots = 0;  ///< all of them
     std::uint64_t failures_recorded = 0;
     std::uint64_t failures_dropped = 0;  ///< the queue stayed full for failure_wait
     std::uint32_t workers_awake = 0;
-    std::uint64_t wakes = 0;  ///< jobs given to the executor
+    std::uint64_t wakes = 0;   ///< jobs given to the executor
+    std::uint64_t alerts = 0;  ///< raised so far
 
     /// Slots in use (committed and not yet passed, with the user, and duplicates) over all slots.
     [[nodiscard]] double pool_use() const noexcept;

@@ -74,6 +74,7 @@ struct subscription_core {
     // Constant while the subscription lives.
     alignas(cache_block) consumer_face face{};
     std::uint32_t number = 0;
+    std::uint32_t group = 0;  ///< who serves it
     overflow policy = overflow::block;
     delivery_mode delivery = delivery_mode::duplicate;
     kind_set kinds{};

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The dispatcher's one watching thread: a tick a millisecond while anything runs, parked when
+// nothing does. It replaces workers that a handler holds and raises alerts. Private.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <semaphore>
+#include <string>
+#include <thread>
+
+namespace ropeway::detail {
+
+class supervisor {
+  public:
+    /// Does one round; true when anything runs.
+    using round = bool (*)(void* of) noexcept;
+
+    static constexpr std::chrono::milliseconds tick{1};
+    /// Rounds without anything running before it parks: waking it costs a worker microseconds.
+    static constexpr int quiet_rounds = 100;
+
+    /// `of` must outlive the thread. @throws std::system_error when no thread can be made.
+    void start(const std::string& name, round run, void* of);
+    /// Ends and joins the thread; not from the thread itself.
+    void stop() noexcept;
+    [[nodiscard]] bool is_this_thread() const noexcept {
+        return std::this_thread::get_id() == thread_.get_id();
+    }
+    /// Something runs from now on. By whoever made it run, after he did.
+    void unpark() noexcept {
+        // seq_cst: in one order with what made it run and the supervisor's last look; see loop().
+        if (parked_.load(std::memory_order_seq_cst) &&
+            parked_.exchange(false, std::memory_order_seq_cst)) {
+            wake_.release();
+        }
+    }
+
+  private:
+    void loop(round run, void* of) noexcept;
+
+    std::atomic<bool> parked_{false};
+    std::atomic<bool> quit_{false};
+    std::binary_semaphore wake_{0};
+    std::thread thread_;
+};
+
+}  // namespace ropeway::detail

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What only the system can do: a barrier on every running thread of the process, so that a path
+// taken for each event needs none; and shorter turns for threads of our own. Private.
+#pragma once
+
+namespace ropeway::detail {
+
+/// Asks the system for the cheap form; call before barrier_everywhere(). False: there is none.
+[[nodiscard]] bool prepare_barrier() noexcept;
+
+/// After it every other thread has executed a full fence at some point since the call. Costs some
+/// 10 us (or 1 ms where the system has no membarrier).
+void barrier_everywhere() noexcept;
+
+/// Asks the scheduler for turns of 0.1 ms instead of the usual 3 or more, so that the calling
+/// thread runs soon after it is woken even where others keep every processor busy. Needs no right;
+/// systems before Linux 6.12 ignore it.
+void ask_for_short_turns() noexcept;
+
+}  // namespace ropeway::detail

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Groups of workers: who may run, who counts, who is woken. Protocol: a worker that is counted
+// looks at every ring before it leaves; whoever leaves the count sets the group's bit in `asleep`,
+// then executes a barrier on every thread, then looks once more. A publish reads `asleep` after its
+// tail, so one of the two sees the other. The bit may be set for a group that is awake (the next
+// publish takes it away), never the reverse.
+#include "worker_group.hpp"
+
+#include <bit>
+#include <utility>
+
+#include <ropeway/consumer/clock.hpp>
+#include <ropeway/dispatcher/engine.hpp>
+
+#include "system.hpp"
+
+namespace ropeway::detail {
+namespace {
+
+[[nodiscard]] std::uint64_t ticks(std::chrono::nanoseconds time) noexcept {
+    return tick_clock::from_ns(static_cast<std::uint64_t>(time.count()));
+}
+
+}  // namespace
+
+worker_group::worker_group(engine& of, unsigned index, worker_params with, unsigned count)
+    : owner(&of),
+      number(index),
+      params(std::move(with)),
+      workers(count),
+      slice_ticks(ticks(params.slice)),
+      linger_ticks(ticks(params.linger)),
+      replace_ticks(ticks(params.replace_after)),
+      stall_ticks(ticks(params.stall_limit)),
+      where(params.where ? std::move(params.where) : make_arena_executor(params.name)),
+      seats(std::make_unique<worker_seat[]>(count + params.replacements)),
+      seat_count(count + params.replacements),
+      jobs(std::uint64_t{count} * job_word::one_allowed) {
+    params.where.reset();
+}
+
+executor::job worker_group::job() { return {owner->shared_from_this(), this}; }
+
+void engine::wake_slow() noexcept {
+    if (stopping()) {
+        return;  // nobody is woken any more
+    }
+    // Relaxed: the bits are looked at again below.
+    std::uint64_t left = asleep_.load(std::memory_order_relaxed);
+    for (; left != 0; left &= left - 1) {
+        wake_group(*groups_[static_cast<std::size_t>(std::countr_zero(left))]);
+    }
+}
+
+void engine::wake_group(worker_group& group) noexcept {
+    // The bit first: a worker that leaves the count after our CAS sets it again. seq_cst on all of
+    // this: one order with out_of_count().
+    asleep_.fetch_and(~bit_of(group.number), std::memory_order_seq_cst);
+    std::uint32_t nobody = 0;
+    if (group.awake.compare_exchange_strong(nobody, 1, std::memory_order_seq_cst,
+                                            std::memory_order_relaxed)) {
+        submit(group);
+    }
+}
+
+void engine::submit(worker_group& group) noexcept {
+    group.wakes.fetch_add(1, std::memory_order_relaxed);             // relaxed: a count
+    std::uint64_t was = group.jobs.load(std::memory_order_relaxed);  // the CAS re-checks it
+    bool starts = false;
+    do {
+        starts = job_word::running(was) < job_word::allowed(was);
+        // acq_rel: one order with job_over(), so that an owed job is seen by the next one to end.
+    } while (!group.jobs.compare_exchange_weak(
+        was, was + (starts ? job_word::one_running : job_word::one_owed), std::memory_order_acq_rel,
+        std::memory_order_relaxed));
+    if (starts) {
+        group.where->submit();
+    }
+}
+
+bool engine::job_over(worker_group& group) noexcept {
+    std::uint64_t was = group.jobs.load(std::memory_order_relaxed);  // the CAS re-checks it
+    bool again = false;
+    do {
+        again = job_word::owed(was) != 0 && job_word::running(was) <= job_word::allowed(was) &&
+                !stopping();
+        // acq_rel: as in submit(); the release pairs with stop()'s look.
+    } while (!group.jobs.compare_exchange_weak(
+        was, was - (again ? job_word::one_owed : job_word::one_running), std::memory_order_acq_rel,
+        std::memory_order_relaxed));
+    return again;
+}
+
+bool engine::may_start_another(const worker_group& group) const noexcept {
+    // Relaxed: a worker too many or too few for a moment is no harm.
+    const std::uint64_t word = group.jobs.load(std::memory_order_relaxed);
+    return job_word::running(word) < job_word::allowed(word);
+}
+
+void engine::out_of_count(worker_group& group) noexcept {
+    if (group.awake.fetch_sub(1, std::memory_order_seq_cst) == 1) {
+        asleep_.fetch_or(bit_of(group.number), std::memory_order_seq_cst);  // see wake_group()
+    }
+    // Pairs with wake(): a publish that still saw us counted is seen by the look that follows, and
+    // one that this look misses sees the bit. Some microseconds, on the way to sleep or to a long
+    // handler, instead of a fence in every publish.
+    if (fence_at_wake_) {
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+    } else {
+        barrier_everywhere();
+    }
+}
+
+bool engine::leave(worker_group& group) noexcept {
+    out_of_count(group);
+    if (any_ready(group, nullptr)) {
+        asleep_.fetch_and(~bit_of(group.number), std::memory_order_seq_cst);  // see wake_group()
+        std::uint32_t nobody = 0;
+        if (group.awake.compare_exchange_strong(nobody, 1, std::memory_order_seq_cst,
+                                                std::memory_order_relaxed)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool engine::step_out(worker_group& group, const subscription_core& about_to_serve) noexcept {
+    if (!may_start_another(group)) {
+        return false;  // nobody could take our place; should the handler hang, the supervisor sees
+    }
+    out_of_count(group);
+    if (any_ready(group, &about_to_serve)) {
+        wake_group(group);
+    }
+    return true;
+}
+
+void engine::ramp(const subscription_core* served) noexcept {
+    for (unsigned i = 0; i < group_count(); ++i) {
+        if (served == nullptr || served->group == i) {
+            ramp_group(*groups_[i], served);
+        }
+    }
+}
+
+void engine::ramp_group(worker_group& group, const subscription_core* served) noexcept {
+    // Acquire pairs with start(). After the stop the executor has ended: a handler may outlive it.
+    if (stopping() || started_.load(std::memory_order_acquire) == 0) {
+        return;
+    }
+    // Relaxed: an extra worker too many or too few for a moment is no harm.
+    std::uint32_t awake = group.awake.load(std::memory_order_relaxed);
+    if (may_start_another(group) && any_ready(group, served) &&
+        group.awake.compare_exchange_strong(awake, awake + 1, std::memory_order_seq_cst,
+                                            std::memory_order_relaxed)) {
+        submit(group);
+    }
+}
+
+bool engine::replace(worker_group& group, worker_seat& seat, std::uint64_t word) noexcept {
+    const bool counted = worker_seat::what(word) == worker_seat::serving;
+    if (may_start_another(group)) {
+        if (counted && seat.change(word, worker_seat::serving_out)) {
+            out_of_count(group);
+        }
+    } else {
+        // Relaxed: only the supervisor raises `allowed`, and one that falls meanwhile is no harm.
+        const std::uint64_t jobs = group.jobs.load(std::memory_order_relaxed);
+        if (job_word::allowed(jobs) >= group.workers + group.replacements) {
+            return false;
+        }
+        if (!seat.change(word, worker_seat::written_off)) {
+            return true;  // it came back just now
+        }
+        allow_one_more(group);
+        group.replaced.add(1);
+        if (counted) {
+            out_of_count(group);
+        }
+    }
+    if (any_ready(group, nullptr)) {
+        wake_group(group);
+    }
+    return true;
+}
+
+void engine::allow_one_more(worker_group& group) noexcept {
+    std::uint64_t was = group.jobs.load(std::memory_order_relaxed);  // the CAS re-checks it
+    bool starts = false;
+    do {
+        starts = job_word::owed(was) != 0;
+        // acq_rel: as in submit().
+    } while (!group.jobs.compare_exchange_weak(
+        was,
+        was + job_word::one_allowed +
+            (starts ? job_word::one_running - job_word::one_owed : std::uint64_t{0}),
+        std::memory_order_acq_rel, std::memory_order_relaxed));
+    if (starts) {
+        group.where->submit();
+    }
+}
+
+void engine::written_off_returns(worker_group& group) noexcept {
+    // Our subscription is free again, and nobody who counts may have seen that. Pairs with wake().
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (any_ready(group, nullptr)) {
+        wake_group(group);
+    }
+    // acq_rel: as in job_over().
+    group.jobs.fetch_sub(job_word::one_running + job_word::one_allowed, std::memory_order_acq_rel);
+}
+
+}  // namespace ropeway::detail
