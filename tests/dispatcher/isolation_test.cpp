@@ -198,13 +198,17 @@ TEST_CASE("a handler that never returns is named, its worker replaced, and nobod
         }));
         REQUIRE(eventually([&] { return told.of(alert_kind::stalled) != 0; }));
         CHECK(told.stalled() == "hangs");
-        CHECK(told.of(alert_kind::replaced) == 1);
         CHECK(told.of(alert_kind::recovered) == 0);
         CHECK(told.of(alert_kind::no_more_replacements) == 0);
-        const auto group = d.stats().groups.at(0);
-        CHECK(group.replaced == 1);
-        CHECK(group.replaced_now == 1);
-        CHECK(group.running <= 2);
+        // One for the stuck handler. A worker that the system takes off its processor for longer
+        // than replace_after looks the same to the supervisor; its replacement ends by itself.
+        CHECK(eventually([&] {
+            const auto group = d.stats().groups.at(0);
+            return group.replaced_now == 1 && group.running <= 2;
+        }));
+        const std::uint64_t replaced = d.stats().groups.at(0).replaced;
+        CHECK(replaced >= 1);
+        CHECK(told.of(alert_kind::replaced) == replaced);
         const auto begin = clock_type::now();
         const auto report = d.stop(200ms);
         CHECK(clock_type::now() - begin < 2s);
