@@ -23,6 +23,8 @@
 namespace ropeway::detail {
 namespace {
 
+constexpr std::uint32_t kept_per_subscription = 1024;
+
 /// How long unsubscribe() waits for a handler that stop() gave up.
 constexpr std::chrono::seconds patience_after_stop{1};
 
@@ -52,6 +54,21 @@ void power_of_two(std::string_view field, std::uint32_t value) {
             std::clamp<std::uint64_t>(std::bit_ceil(std::uint64_t{value}), 16, 1U << 20U);
         refuse(field, value,
                "a power of two between 16 and 1048576; the next one is " + std::to_string(next));
+    }
+}
+
+void check(std::string_view name, overflow policy, const subscription_params& params) {
+    if (params.kinds.empty()) {
+        throw std::invalid_argument("subscription \"" + std::string{name} +
+                                    "\": kinds is empty, so it would never get an event. Name the "
+                                    "kinds it wants, or all_kinds.");
+    }
+    if (!std::has_single_bit(params.backlog)) {
+        refuse("subscription_params::backlog", params.backlog, "a power of two, 16 to 65536");
+    }
+    in_range("subscription_params::backlog", params.backlog, 16, 65536);
+    if (policy == overflow::conflate) {
+        in_range("subscription_params::conflation_keys", params.conflation_keys, 1, 65536);
     }
 }
 
@@ -137,12 +154,35 @@ engine::engine(dispatcher_params params, slab_ops ops, std::size_t slot_size)
     pool.magazine_entries = std::clamp(slots / (4 * workers_), 1U, batch_size);
     pool.max_threads = workers_ + 64;  // and those that stop, unsubscribe or were here before
     duplicates_ = std::make_unique<slot_pool>(std::move(pool));
+    make_kept();
     failures_ = std::make_unique<failure_queue>(params_.failure_capacity, params_.failure_wait);
     subscriptions_ = std::make_unique<subscription_core[]>(params_.max_subscriptions);
     for (std::uint32_t i = 0; i < params_.max_subscriptions; ++i) {
         subscriptions_[i].number = i;
-        subscriptions_[i].told_lost.assign(params_.max_publishers, 0);
     }
+    losses_ = std::make_unique<loss_watch>(params_.max_publishers, params_.max_subscriptions);
+}
+
+void engine::make_kept() {
+    const std::uint32_t slots = params_.kept_slots != 0
+                                    ? params_.kept_slots
+                                    : kept_per_subscription * params_.max_subscriptions;
+    in_range("dispatcher_params::kept_slots", slots, 64, 1U << 23U);
+    slot_pool_params pool;
+    pool.storage.name = params_.name + " kept events";
+    pool.storage.slots = slots;
+    pool.storage.slot_bytes = slot_size_;
+    pool.storage.guard = params_.guard;
+    pool.storage.memory = params_.memory;
+    pool.storage.policy = params_.on_violation;
+    pool.storage.ops = ops_;
+    pool.storage.meta = meta_use::site;
+    // Publishers get and workers put, so what a thread parks is out of reach of the others.
+    const std::uint32_t threads = workers_ + params_.max_publishers;
+    pool.magazine_entries = std::clamp(slots / (16 * threads), 1U, 16U);
+    pool.max_threads = workers_ + 64;
+    kept_ = std::make_unique<slot_pool>(std::move(pool));
+    kept_sequences_ = std::make_unique<std::atomic<std::uint64_t>[]>(slots);
 }
 
 engine::~engine() {
@@ -150,9 +190,7 @@ engine::~engine() {
     for (std::uint32_t i = 0; i < params_.max_subscriptions; ++i) {
         subscription_core& sub = subscriptions_[i];
         if (sub.face.object != nullptr) {
-            for (inbox& box : sub.box) {
-                sub.face.discard(sub, *this, box);
-            }
+            static_cast<void>(discard_all(sub));
             sub.face.destroy(std::exchange(sub.face.object, nullptr));
         }
     }
@@ -214,14 +252,18 @@ publisher_core& engine::add_publisher(std::string_view name, const publisher_par
                                                            std::move(storage));
     publisher_core& made = *publishers_[number];
     for (std::uint64_t left = live(); left != 0; left &= left - 1) {
-        const auto sub = static_cast<std::uint32_t>(std::countr_zero(left));
-        for (std::size_t r = 0; r < ring_classes; ++r) {
-            cursor_block& block = made.rings[r].cursors[sub];
-            // Relaxed: the release of publisher_count_ below publishes them.
-            block.lossy.store(subscriptions_[sub].lossy(static_cast<ring_class>(r)) ? 1 : 0,
-                              std::memory_order_relaxed);
-            block.site.store(subscriptions_[sub].site, std::memory_order_relaxed);
-            block.cursor.store(cursor_word::at(0), std::memory_order_relaxed);
+        const subscription_core& sub =
+            subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))];
+        made.make_store(sub);
+        prepare_cursor(made, sub);
+        for (const ring& places : made.rings) {
+            // Relaxed: the release of publisher_count_ below publishes it. Market data stays closed
+            // to one that was disconnected.
+            const bool open =
+                &places != &made.rings[0] ||
+                sub.market_data.load(std::memory_order_relaxed) == subscription_core::connected;
+            places.cursors[sub.number].cursor.store(
+                open ? cursor_word::at(0) : cursor_word::closed_bit, std::memory_order_relaxed);
         }
     }
     // Relaxed: a stopped engine stays stopped; release pairs with publishers().
@@ -246,11 +288,7 @@ std::uint32_t engine::vacant_number() const {
 subscription_core& engine::add_subscription(std::string_view name, overflow policy,
                                             subscription_params params, consumer_face face) {
     std::unique_ptr<void, void (*)(void*)> holder{face.object, face.destroy};
-    if (params.kinds.empty()) {
-        throw std::invalid_argument("subscription \"" + std::string{name} +
-                                    "\": kinds is empty, so it would never get an event. Name the "
-                                    "kinds it wants, or all_kinds.");
-    }
+    check(name, policy, params);
     const std::lock_guard lock{registry_};
     if (stopped_) {
         throw std::logic_error("subscription \"" + std::string{name} +
@@ -258,25 +296,36 @@ subscription_core& engine::add_subscription(std::string_view name, overflow poli
     }
     const std::uint32_t group = group_named(params.group);
     subscription_core& sub = subscriptions_[vacant_number()];
+    std::sort(params.instruments.begin(), params.instruments.end());
+    sub.wanted = std::make_unique<const interest>(
+        interest{.kinds = params.kinds, .instruments = std::move(params.instruments)});
     sub.group = group;
-    sub.face = face;
-    static_cast<void>(holder.release());
     sub.policy = policy;
     sub.delivery = params.delivery;
-    sub.kinds = params.kinds;
-    sub.instruments = std::move(params.instruments);
-    std::sort(sub.instruments.begin(), sub.instruments.end());
+    sub.order = params.order;
+    sub.backlog_capacity = params.backlog;
+    sub.conflation_keys = policy == overflow::conflate ? params.conflation_keys : 0;
     sub.name = std::string{name};
     sub.site = intern_site(name, 0);
+    for (const auto& from : publishers()) {
+        from->make_store(sub);
+    }
     duplicates_->name_holder(sub.site, name);
+    kept_->name_holder(sub.site, name);
+    sub.face = face;
+    static_cast<void>(holder.release());
     sub.average_ticks = 0;
     sub.next_publisher = 0;
-    sub.told_lost.assign(params_.max_publishers, 0);
+    sub.kept_left = false;
     sub.starved.set(0);
     sub.slices.set(0);
-    // Relaxed: nobody serves it yet.
+    for (counter_cell& of_kind : sub.missed) {
+        of_kind.set(0);
+    }
+    // Relaxed throughout: nobody serves it yet.
     sub.closing.store(subscription_core::stays, std::memory_order_relaxed);
-    sub.pending.store(0, std::memory_order_relaxed);                         // relaxed: as above
+    sub.pending.store(0, std::memory_order_relaxed);
+    sub.market_data.store(subscription_core::connected, std::memory_order_relaxed);
     taken_numbers_.fetch_or(bit_of(sub.number), std::memory_order_relaxed);  // under the lock
     // Relaxed: the live bit publishes it.
     groups_[group]->members.fetch_or(bit_of(sub.number), std::memory_order_relaxed);
@@ -288,23 +337,32 @@ subscription_core& engine::add_subscription(std::string_view name, overflow poli
     return sub;
 }
 
+void engine::prepare_cursor(publisher_core& from, const subscription_core& sub) noexcept {
+    for (const ring_class c : {ring_class::market, ring_class::critical}) {
+        cursor_block& block = from.rings[index_of(c)].cursors[sub.number];
+        // Relaxed: the release store of the cursor, or of the publisher, publishes them.
+        for (std::atomic<std::uint64_t>* const word :
+             {&block.pin, &block.lost, &block.first_lost, &block.last_lost, &block.rescues,
+              &block.episode_first, &block.told}) {
+            word->store(0, std::memory_order_relaxed);
+        }
+        block.losing.store(0, std::memory_order_relaxed);
+        for (auto& of_kind : block.lost_by_kind) {
+            of_kind.store(0, std::memory_order_relaxed);
+        }
+        block.kept.store(0, std::memory_order_relaxed);
+        block.disconnected.store(0, std::memory_order_relaxed);
+        block.contended.store(sub.contended(c) ? 1 : 0, std::memory_order_relaxed);
+        block.site.store(sub.site, std::memory_order_relaxed);
+    }
+}
+
 void engine::join_cursors(subscription_core& sub) noexcept {
     for (const auto& from : publishers()) {
-        for (std::size_t r = 0; r < ring_classes; ++r) {
-            cursor_block& block = from->rings[r].cursors[sub.number];
-            // Relaxed: the release store of the cursor publishes them.
-            block.pin.store(0, std::memory_order_relaxed);
-            block.lost.store(0, std::memory_order_relaxed);
-            block.first_lost.store(0, std::memory_order_relaxed);
-            block.last_lost.store(0, std::memory_order_relaxed);
-            block.rescues.store(0, std::memory_order_relaxed);
-            for (auto& of_kind : block.lost_by_kind) {
-                of_kind.store(0, std::memory_order_relaxed);
-            }
-            block.lossy.store(sub.lossy(static_cast<ring_class>(r)) ? 1 : 0,
-                              std::memory_order_relaxed);
-            block.site.store(sub.site, std::memory_order_relaxed);
-            block.cursor.store(cursor_word::join, std::memory_order_release);  // pairs: refresh()
+        prepare_cursor(*from, sub);
+        for (const ring& places : from->rings) {
+            places.cursors[sub.number].cursor.store(cursor_word::join,
+                                                    std::memory_order_release);  // pairs: refresh()
         }
     }
     // seq_cst and the fence pair with refresh()'s: either it sees us, or we see its last tail.
@@ -324,7 +382,8 @@ void engine::join_cursors(subscription_core& sub) noexcept {
 void engine::refresh_wanted() noexcept {
     std::uint32_t kinds = 0;
     for (std::uint64_t left = live(); left != 0; left &= left - 1) {
-        kinds |= subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))].kinds.bits();
+        kinds |=
+            subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))].wanted->kinds.bits();
     }
     wanted_.store(kinds, std::memory_order_relaxed);  // relaxed: see wanted()
 }
@@ -374,18 +433,51 @@ void engine::leave_to_worker(subscription_core& sub) noexcept {
 
 void engine::close_cursors(subscription_core& sub) noexcept {
     for (const auto& from : publishers()) {
-        for (ring& places : from->rings) {
-            cursor_block& block = places.cursors[sub.number];
-            // acq_rel: from here the publisher neither waits for nor rescues this cursor.
-            std::uint64_t word =
-                block.cursor.fetch_or(cursor_word::closed_bit, std::memory_order_acq_rel);
-            backoff wait;
-            while ((word & cursor_word::rescue_bit) != 0) {
-                wait.pause();
-                word = block.cursor.load(std::memory_order_acquire);  // pairs with rescue()'s end
-            }
+        for (const ring& places : from->rings) {
+            close_cursor(places.cursors[sub.number]);
         }
     }
+}
+
+void engine::close_cursor(cursor_block& block) noexcept {
+    // acq_rel: from here the publisher neither waits for nor rescues this cursor.
+    std::uint64_t word = block.cursor.fetch_or(cursor_word::closed_bit, std::memory_order_acq_rel);
+    backoff wait;
+    while ((word & cursor_word::rescue_bit) != 0) {
+        wait.pause();
+        word = block.cursor.load(std::memory_order_acquire);  // pairs with rescue()'s end
+    }
+}
+
+std::uint64_t engine::discard_all(subscription_core& sub) noexcept {
+    for (const ring_class c : {ring_class::market, ring_class::critical}) {
+        sub.face.discard(sub, *this, c);
+    }
+    std::uint64_t all_conflated = 0;
+    const auto recycle = [&](slot_ref slot) noexcept { sub.face.recycle(*this, *kept_, slot); };
+    for (const auto& from : publishers()) {
+        rescue_store& store = *from->stores_[sub.number];
+        for (; !store.critical.empty(); store.critical.pop()) {
+            recycle(store.critical.front().slot);
+        }
+        if (store.table == nullptr) {
+            continue;
+        }
+        std::uint32_t conflated = 0;
+        for (; store.head != store.taken.size(); ++store.head, ++conflated) {
+            recycle(store.taken[store.head].slot);
+        }
+        store.table->take_all([&](std::uint32_t, std::uint64_t content) {
+            recycle(kept_->storage().current(conflation_table::slot(content)));
+            ++conflated;
+        });
+        store.taken.clear();
+        store.head = store.ready = 0;
+        conflated_back(conflated);
+        all_conflated += conflated;
+    }
+    sub.kept_left = false;
+    return all_conflated;
 }
 
 void engine::finish_removal(subscription_core& sub) noexcept {
@@ -398,12 +490,11 @@ void engine::finish_removal(subscription_core& sub) noexcept {
                                               std::memory_order_relaxed);  // relaxed: as above
         object = std::exchange(sub.face.object, nullptr);
     }
-    for (inbox& box : sub.box) {
-        sub.face.discard(sub, *this, box);
-    }
+    static_cast<void>(discard_all(sub));
     sub.face.destroy(object);
-    if (handler_depth() == 0) {
-        duplicates_->flush_thread();  // not a worker's: nothing else would empty its magazines
+    if (handler_depth() == 0) {  // not a worker's: nothing else would empty its magazines
+        duplicates_->flush_thread();
+        kept_->flush_thread();
     }
     const std::lock_guard lock{registry_};
     refresh_wanted();
@@ -423,6 +514,7 @@ std::uint64_t engine::flip(std::uint64_t to) noexcept {
 
 void engine::set_guard(guard_level level) noexcept {
     static_cast<void>(duplicates_->set_guard(level));
+    static_cast<void>(kept_->set_guard(level));
     for (const auto& from : publishers()) {
         static_cast<void>(from->slots_.set_level(level));
     }

@@ -31,6 +31,7 @@ publisher_core::publisher_core(engine& owner, std::uint32_t number, std::string 
     const std::uint32_t total = slots_.slots();
     entries_ = std::make_unique<std::atomic<std::uint32_t>[]>(capacity[0] + capacity[1]);
     cursors_ = std::make_unique<cursor_block[]>(std::size_t{ring_classes} * subscriptions);
+    stores_.resize(subscriptions);
     generation_.resize(total);
     marks_.assign(total, checked_in);
     spares_.reserve(total);
@@ -196,6 +197,7 @@ void publisher_core::drop_unwanted(claimed_slot slot, bool is_critical) noexcept
     unwanted_.add(1);
     if (is_critical) {
         critical_unwanted_.add(1);
+        owner_->something_to_tell();
     }
     take_back(slot);
 }
@@ -233,6 +235,14 @@ bool publisher_core::check_claim(const publisher_core* from, claimed_slot slot,
         report(violation_kind::wrong_class, slot.index, slot.generation);
     }
     return true;
+}
+
+void publisher_core::make_store(const subscription_core& sub) {
+    std::unique_ptr<rescue_store>& store = stores_[sub.number];
+    if (store == nullptr || store->critical.capacity() != sub.backlog_capacity) {
+        store = std::make_unique<rescue_store>(sub.backlog_capacity);
+    }
+    store->begin(sub.conflation_keys);
 }
 
 publisher_stats publisher_core::stats() const {

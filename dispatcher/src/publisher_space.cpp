@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Making room: the publisher's slow path. Refresh looks at every cursor and pin; a lossy cursor
-// that is about to be lapped is rescued; a pinned slot is exchanged for a spare; a blocking cursor
-// is waited for. Recycling happens here and only here: positions that everybody has passed leave
-// the publisher's ledger exactly once.
+// Making room: the publisher's slow path. Refresh looks at every cursor and pin; a cursor that is
+// about to be lapped is rescued, unless it blocks; a pinned slot is exchanged for a spare; a
+// blocking cursor is waited for. Recycling happens here and only here: positions that everybody has
+// passed leave the publisher's ledger exactly once.
 #include <algorithm>
 #include <bit>
 #include <mutex>
@@ -37,7 +37,9 @@ bool publisher_core::make_free(ring_class c, wait_budget& budget, publish_result
         why.status = publish_status::would_block;
         return false;
     }
-    why.status = publish_status::full;
+    const auto full =
+        c == ring_class::critical ? publish_status::backlog_full : publish_status::full;
+    why.status = full;
     if (budget.deadline.count() <= 0) {
         return false;
     }
@@ -45,11 +47,14 @@ bool publisher_core::make_free(ring_class c, wait_budget& budget, publish_result
         budget.until = end_of_wait(budget.deadline);
     }
     waits_.add(1);
-    if (wait_for(c, budget.until)) {
+    const auto begin = clock::now();
+    const bool passed = wait_for(c, budget.until);
+    why.waited += clock::now() - begin;
+    if (passed) {
         return true;
     }
     why.held_by = blocker_name(c);
-    why.status = closed() ? publish_status::stopped : publish_status::full;
+    why.status = closed() ? publish_status::stopped : full;
     return false;
 }
 
@@ -123,7 +128,7 @@ bool publisher_core::refresh(ring_class c) noexcept {
         }
         if ((word & cursor_word::closed_bit) == 0 &&
             cursor_word::position(word) + places.capacity <= at &&
-            block.lossy.load(std::memory_order_relaxed) != 0) {  // relaxed: ordered by the cursor
+            block.contended.load(std::memory_order_relaxed) != 0) {  // relaxed: by the cursor
             rescue(owner_->subscription(number), c);
             word = block.cursor.load(std::memory_order_acquire);  // as above
         }
@@ -171,17 +176,23 @@ void publisher_core::rescue(subscription_core& sub, ring_class c) noexcept {
     const std::uint64_t from = cursor_word::position(word);
     const std::uint64_t step = std::max<std::uint64_t>(1, places.capacity / 8);
     // Never beyond the tail: there nobody could tell a cursor from one that is a lap behind.
-    const std::uint64_t to =
-        std::min(committed(c), std::max(from + step, at - places.capacity + 1));
-    for (std::uint64_t p = from; p != to; ++p) {
-        count_lost(block, sub, entry(c, p));
+    std::uint64_t to = std::min(committed(c), std::max(from + step, at - places.capacity + 1));
+    std::uint64_t closes = 0;
+    if (c == ring_class::market && sub.policy == overflow::disconnect) {
+        to = committed(c);  // all that it misses is counted
+        closes = cursor_word::closed_bit;
+    }
+    to = rescue_range(sub, c, from, to);
+    if (closes != 0) {
+        disconnect(sub, block);
     }
     // Relaxed: one writer, and the release below orders it for the worker.
     block.rescues.store(block.rescues.load(std::memory_order_relaxed) + 1,
                         std::memory_order_relaxed);
     std::uint64_t mine = word | cursor_word::rescue_bit;
-    // Release pairs with take_range(): whoever reads the new place sees the counts of the loss.
-    if (!block.cursor.compare_exchange_strong(mine, cursor_word::at(to), std::memory_order_release,
+    // Release pairs with look_at(): whoever reads the new place sees what was counted and kept.
+    if (!block.cursor.compare_exchange_strong(mine, cursor_word::at(to) | closes,
+                                              std::memory_order_release,
                                               std::memory_order_relaxed)) {
         // Closed meanwhile: leave it closed, without our bit, so that its closer can go on.
         block.cursor.fetch_and(~cursor_word::rescue_bit, std::memory_order_release);
@@ -190,24 +201,112 @@ void publisher_core::rescue(subscription_core& sub, ring_class c) noexcept {
     // in the ring needs one even when this publish ends without a commit.
     owner_->wake();
     owner_->ramp(&sub);
+    owner_->something_to_tell();
 }
 
-void publisher_core::count_lost(cursor_block& block, const subscription_core& sub,
-                                std::uint32_t index) noexcept {
+void publisher_core::disconnect(subscription_core& sub, cursor_block& block) noexcept {
+    // Relaxed throughout: the release that ends the rescue publishes them.
+    block.losing.store(1, std::memory_order_relaxed);  // even if it wanted none of what it missed
+    block.disconnected.store(1, std::memory_order_relaxed);
+    std::uint32_t was = subscription_core::connected;
+    sub.market_data.compare_exchange_strong(was, subscription_core::lapped,
+                                            std::memory_order_relaxed, std::memory_order_relaxed);
+}
+
+std::uint64_t publisher_core::rescue_range(const subscription_core& sub, ring_class c,
+                                           std::uint64_t from, std::uint64_t to) noexcept {
+    cursor_block& block = rings[index_of(c)].cursors[sub.number];
+    rescue_store& store = *stores_[sub.number];
+    bool kept = false;
+    std::uint64_t p = from;
+    for (; p != to; ++p) {
+        const std::uint32_t index = entry(c, p);
+        if (!sub.face.wants(sub, slots_.payload(index))) {
+            continue;
+        }
+        if (c == ring_class::critical) {
+            if (!keep_critical(store, sub, index)) {
+                break;  // it stays in the ring, and this publish waits
+            }
+            kept = true;
+        } else if (sub.policy == overflow::conflate) {
+            conflate(store, block, sub, index, p);
+            kept = true;
+        } else {
+            count_lost(block, index);
+        }
+    }
+    if (kept) {
+        block.kept.store(1, std::memory_order_release);  // pairs with kept_waits()
+    }
+    return p;
+}
+
+bool publisher_core::keep_critical(rescue_store& store, const subscription_core& sub,
+                                   std::uint32_t index) noexcept {
+    slot_pool& pool = owner_->kept();
+    slot_ref slot;
+    if (store.critical.full() ||
+        !pool.try_get(slot, make_meta(sub.site, thread_number(), coarse_now_ms()))) {
+        return false;
+    }
+    sub.face.copy(pool.payload(slot.index), slots_.payload(index));
+    static_cast<void>(store.critical.push({.slot = slot, .sequence = sequence_at(index)}));
+    store.backlogged.add(1);
+    store.high_water.set(std::max(store.high_water.get(), store.critical.size()));
+    return true;
+}
+
+void publisher_core::conflate(rescue_store& store, cursor_block& block,
+                              const subscription_core& sub, std::uint32_t index,
+                              std::uint64_t position) noexcept {
     const void* const event = slots_.payload(index);
-    if (!sub.face.wants(sub, event)) {
+    const std::uint32_t cell = store.table->cell_of(sub.face.conflation_key(event));
+    if (cell == conflation_table::no_cell) {
+        store.no_cell.add(1);
+        count_lost(block, index);
         return;
     }
+    slot_pool& pool = owner_->kept();
+    std::uint32_t slot = 0;
+    // The cell is ours while it is empty: the worker takes what it finds, and puts nothing.
+    if (const std::uint64_t older = store.table->take(cell); older != 0) {
+        slot = conflation_table::slot(older);
+        void* const folded = pool.payload(slot);
+        store.folded.add(1);
+        store.folded_by_kind[kind_index(slots_.ops().kind_of(folded))].add(1);
+        sub.face.fold(folded, event);
+    } else {
+        slot_ref fresh;
+        if (!owner_->may_conflate_one_more() ||
+            !pool.try_get(fresh, make_meta(sub.site, thread_number(), coarse_now_ms()))) {
+            store.no_slot.add(1);
+            count_lost(block, index);
+            return;
+        }
+        owner_->conflated_out();
+        slot = fresh.index;
+        sub.face.copy(pool.payload(slot), event);
+    }
+    owner_->set_kept_sequence(slot, sequence_at(index));
+    store.table->keep(cell, position, slot);
+}
+
+void publisher_core::count_lost(cursor_block& block, std::uint32_t index) noexcept {
     // Relaxed throughout: this publisher is the only writer; rescue()'s release publishes them.
-    const std::uint64_t sequence = slots_.header(index).meta.load(std::memory_order_relaxed);
+    const std::uint64_t sequence = sequence_at(index);
     const std::uint64_t lost = block.lost.load(std::memory_order_relaxed);
     if (lost == 0) {
         block.first_lost.store(sequence, std::memory_order_relaxed);
     }
+    if (block.losing.load(std::memory_order_relaxed) == 0) {
+        block.episode_first.store(sequence, std::memory_order_relaxed);
+        block.losing.store(1, std::memory_order_relaxed);
+    }
     block.last_lost.store(sequence, std::memory_order_relaxed);
     block.lost.store(lost + 1, std::memory_order_relaxed);
     std::atomic<std::uint64_t>& of_kind =
-        block.lost_by_kind[kind_index(slots_.ops().kind_of(event))];
+        block.lost_by_kind[kind_index(slots_.ops().kind_of(slots_.payload(index)))];
     of_kind.store(of_kind.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
 

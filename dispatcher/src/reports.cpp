@@ -23,6 +23,9 @@ std::uint64_t engine::lag_of(const subscription_core& sub, ring_class c) const n
                        at, tail_word::count(from->tail.load(std::memory_order_acquire), c)) -
                    at;
         }
+        if (c == ring_class::critical && (word & cursor_word::closed_bit) == 0) {
+            lag += from->stores_[sub.number]->critical.size();
+        }
     }
     return lag;
 }
@@ -41,10 +44,26 @@ subscription_stats engine::stats_of(const subscription_core& sub) const {
                                 : block.first_lost.load(std::memory_order_relaxed);
         out.last_dropped =
             std::max(out.last_dropped, block.last_lost.load(std::memory_order_relaxed));
+        const rescue_store& store = *from->stores_[sub.number];
         for (std::size_t k = 0; k < max_event_kinds; ++k) {
             out.dropped_by_kind[k] += block.lost_by_kind[k].load(std::memory_order_relaxed);
+            out.conflated_by_kind[k] +=
+                store.folded_by_kind[k].get() + store.folded_late_by_kind[k].get();
         }
+        out.conflated += store.folded.get() + store.folded_late.get();
+        out.dropped_no_key += store.no_cell.get();
+        out.dropped_no_slot += store.no_slot.get();
+        out.backlog += store.critical.size();
+        out.backlog_peak = std::max(out.backlog_peak, store.high_water.get());
+        out.backlogged += store.backlogged.get();
     }
+    for (std::size_t k = 0; k < max_event_kinds; ++k) {
+        const std::uint64_t missed = sub.missed[k].get();
+        out.dropped += missed;
+        out.dropped_by_kind[k] += missed;
+    }
+    out.disconnected =
+        sub.market_data.load(std::memory_order_relaxed) != subscription_core::connected;
     out.starved = sub.starved.get();
     out.slices = sub.slices.get();
     out.lag = lag_of(sub, ring_class::market) + lag_of(sub, ring_class::critical);
@@ -65,6 +84,8 @@ dispatcher_stats engine::stats() const {
     out.routing_version = version();
     out.duplicates_out = duplicates_->outstanding();
     out.duplicate_slots = duplicates_->capacity();
+    out.kept_out = kept_->outstanding();
+    out.kept_slots = kept_->capacity();
     out.failures_recorded = failures_->recorded();
     out.failures_dropped = failures_->dropped();
     for (unsigned i = 0; i < group_count(); ++i) {
@@ -89,7 +110,10 @@ dispatcher_stats engine::stats() const {
 
 std::vector<memory_use> engine::memory() const {
     std::vector<memory_use> out;
+    const std::lock_guard lock{registry_};  // nobody joins meanwhile, and changes a store
     out.push_back({duplicates_->name(), duplicates_->memory().total_bytes()});
+    out.push_back({kept_->name(),
+                   kept_->memory().total_bytes() + kept_->capacity() * sizeof(kept_sequences_[0])});
     out.push_back(
         {params_.name + " subscriptions", params_.max_subscriptions * sizeof(subscription_core)});
     out.push_back(
@@ -100,6 +124,9 @@ std::vector<memory_use> engine::memory() const {
         for (const ring& places : core.rings) {
             tables += places.capacity * sizeof(std::atomic<std::uint32_t>) +
                       params_.max_subscriptions * sizeof(cursor_block);
+        }
+        for (const auto& store : core.stores_) {
+            tables += store == nullptr ? 0 : store->bytes();
         }
         out.push_back({core.slots_.name() + " slots", core.slots_.slot_memory_bytes()});
         out.push_back({core.slots_.name() + " rings and cursors", tables});

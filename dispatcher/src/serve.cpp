@@ -7,40 +7,91 @@
 
 namespace ropeway::detail {
 
-bool take_range(subscription_core& sub, publisher_core& from, ring_class c, std::uint32_t limit,
-                taken_range& out) noexcept {
-    const ring& places = from.rings[index_of(c)];
-    cursor_block& block = places.cursors[sub.number];
-    // The cursor first: a rescue that ends after this load makes the CAS below fail. Acquire pairs
-    // with rescue(): the counts of what was lost before this place are visible.
-    std::uint64_t word = block.cursor.load(std::memory_order_acquire);
-    if (cursor_word::busy(word) || word == cursor_word::join) {
+namespace {
+
+[[nodiscard]] cursor_block& block_of(const subscription_core& sub, const publisher_core& from,
+                                     ring_class c) noexcept {
+    return from.rings[index_of(c)].cursors[sub.number];
+}
+
+/// Slot indexes of [first, first + count), and how many of them come before the sequence `before`.
+[[nodiscard]] std::uint32_t read_entries(const publisher_core& from, const ring& places,
+                                         std::uint64_t first, std::uint32_t count,
+                                         std::uint64_t before, taken_range& out) noexcept {
+    for (std::uint32_t i = 0; i < count; ++i) {
+        // Relaxed: ordered by tail; a place that was lapped meanwhile fails the claim.
+        out.slots[i] = places.entries[(first + i) & places.mask].load(std::memory_order_relaxed);
+    }
+    if (before != ~std::uint64_t{0}) {
+        for (std::uint32_t i = 0; i < count; ++i) {
+            // Relaxed: as above.
+            if (from.slots_.header(out.slots[i]).meta.load(std::memory_order_relaxed) >= before) {
+                return i;
+            }
+        }
+    }
+    return count;
+}
+
+}  // namespace
+
+bool look_at(const subscription_core& sub, const publisher_core& from, ring_class c,
+             taken_range& out) noexcept {
+    // The cursor first: a rescue that ends after this load makes the claim fail. Acquire pairs with
+    // rescue(): what it kept and counted before this place is visible.
+    out.cursor = block_of(sub, from, c).cursor.load(std::memory_order_acquire);
+    if (cursor_word::busy(out.cursor) || out.cursor == cursor_word::join) {
         return false;
     }
-    const std::uint64_t first = cursor_word::position(word);
-    // Acquire pairs with commit(): slots and entries before the tail are visible.
+    out.first = out.last = cursor_word::position(out.cursor);
+    return true;
+}
+
+bool kept_waits(const subscription_core& sub, const publisher_core& from, ring_class c) noexcept {
+    if (!sub.contended(c)) {
+        return false;
+    }
+    // Acquire pairs with rescue(): the events it speaks of are in the store.
+    return block_of(sub, from, c).kept.load(std::memory_order_acquire) != 0 ||
+           (sub.kept_left && from.stores_[sub.number]->left(c));
+}
+
+bool take_range(subscription_core& sub, publisher_core& from, ring_class c, std::uint32_t limit,
+                bool pinned, std::uint64_t before, taken_range& out) noexcept {
+    const ring& places = from.rings[index_of(c)];
+    cursor_block& block = places.cursors[sub.number];
+    const std::uint64_t first = out.first;
+    // Acquire pairs with commit(): slots and entries before the tail are visible. seq_cst: in one
+    // order with the look at `live` in alone().
     const std::uint64_t tail =
-        tail_word::extend(first, tail_word::count(from.tail.load(std::memory_order_acquire), c));
-    const auto count = static_cast<std::uint32_t>(
+        tail_word::extend(first, tail_word::count(from.tail.load(std::memory_order_seq_cst), c));
+    auto count = static_cast<std::uint32_t>(
         std::min<std::uint64_t>(tail - first, std::min(limit, batch_size)));
+    count = read_entries(from, places, first, count, before, out);
     if (count == 0) {
         return false;
     }
-    for (std::uint32_t i = 0; i < count; ++i) {
-        // Relaxed: ordered by tail; a place that was lapped meanwhile fails the CAS below.
-        out.slots[i] = places.entries[(first + i) & places.mask].load(std::memory_order_relaxed);
-    }
-    out.first = first;
     out.last = first + count;
     out.lag = static_cast<std::uint32_t>(tail - out.last);
-    out.lost = 0;
-    if (!sub.lossy(c)) {
+    out.lost = out.conflated = 0;
+    if (!sub.contended(c)) {
+        if (pinned) {
+            // Relaxed: the release below orders it, so whoever sees the cursor moved sees the pin.
+            block.pin.store(pin_word::of(first, count), std::memory_order_relaxed);
+            block.cursor.store(cursor_word::at(out.last), std::memory_order_release);
+        }
         return true;
     }
     // Relaxed: ordered by the cursor's acquire; exact because the CAS fails after a later rescue.
-    out.lost = block.lost.load(std::memory_order_relaxed) - sub.told_lost[from.number_];
+    out.lost =
+        block.lost.load(std::memory_order_relaxed) - block.told.load(std::memory_order_relaxed);
+    if (sub.policy == overflow::conflate && c == ring_class::market) {
+        const rescue_store& store = *from.stores_[sub.number];
+        out.conflated = store.folded.get() + store.folded_late.get() - store.told_folded;
+    }
     // Relaxed: the CAS's release orders it, so a publisher that sees the cursor moved sees the pin.
     block.pin.store(pin_word::of(first, count), std::memory_order_relaxed);
+    std::uint64_t word = out.cursor;
     // acq_rel: success makes the range ours; pairs with refresh() and rescue().
     if (block.cursor.compare_exchange_strong(word, cursor_word::at(out.last),
                                              std::memory_order_acq_rel,
@@ -51,15 +102,114 @@ bool take_range(subscription_core& sub, publisher_core& from, ring_class c, std:
     return false;
 }
 
-void end_range(subscription_core& sub, publisher_core& from, ring_class c,
+void end_range(subscription_core& sub, publisher_core& from, ring_class c, bool pinned,
                std::uint64_t upto) noexcept {
-    cursor_block& block = from.rings[index_of(c)].cursors[sub.number];
+    cursor_block& block = block_of(sub, from, c);
     // Release pairs with refresh(): our reads of the slots are over before they are overwritten.
-    if (sub.lossy(c)) {
+    if (pinned || sub.contended(c)) {
         block.pin.store(0, std::memory_order_release);
     } else {
         block.cursor.store(cursor_word::at(upto), std::memory_order_release);
     }
+}
+
+bool alone(const subscription_core& sub, const publisher_core& from) noexcept {
+    // seq_cst: after the tail in one order with join_cursors(), which sets its bit before it reads
+    // the tail: whom we do not see here starts behind what we saw.
+    return from.owner_->live_in_order() == engine::bit_of(sub.number);
+}
+
+void note_told(subscription_core& sub, publisher_core& from, ring_class c, std::uint64_t lost,
+               std::uint64_t conflated) noexcept {
+    cursor_block& block = block_of(sub, from, c);
+    // Relaxed: one writer, whoever holds the subscription; readers want a number.
+    block.told.store(block.told.load(std::memory_order_relaxed) + lost, std::memory_order_relaxed);
+    if (conflated != 0) {
+        from.stores_[sub.number]->told_folded += conflated;
+    }
+}
+
+void left_batch(subscription_core& sub, inbox& box, ring_class c, std::uint32_t done) noexcept {
+    if (box.where == held_in::ring) {
+        if (box.empty()) {
+            end_range(sub, *box.from, c, true, 0);
+        }
+    } else if (c == ring_class::market) {
+        box.from->owner_->conflated_back(done);
+    }
+}
+
+first_kept look_at_kept(subscription_core& sub, publisher_core& from, ring_class c,
+                        const taken_range& at, engine& owner, std::uint64_t& sequence) noexcept {
+    rescue_store& store = *from.stores_[sub.number];
+    cursor_block& block = block_of(sub, from, c);
+    if (c == ring_class::critical) {
+        rescue_store::clear(block);
+        if (store.critical.empty()) {
+            return first_kept::none;
+        }
+        sequence = store.critical.front().sequence;
+    } else {
+        store.gather(block, at.first, sub, owner);
+        sub.kept_left |= store.left(c);
+        if (store.head == store.ready) {
+            return store.left(c) ? first_kept::undecided : first_kept::none;
+        }
+        sequence = store.taken[store.head].sequence;
+    }
+    sub.kept_left = true;
+    return first_kept::found;
+}
+
+bool take_kept(subscription_core& sub, publisher_core& from, ring_class c, std::uint32_t limit,
+               const taken_range& at, serve_context& context) noexcept {
+    cursor_block& block = block_of(sub, from, c);
+    rescue_store& store = *from.stores_[sub.number];
+    inbox& box = sub.box[index_of(c)];
+    slot_pool& pool = context.owner->kept();
+    std::uint32_t count = 0;
+    const auto take = [&](const kept_event& event) {
+        box.refs[count] = event.slot;
+        box.events[count] = pool.payload(event.slot.index);
+        box.sequences[count++] = event.sequence;
+    };
+    if (c == ring_class::critical) {
+        rescue_store::clear(block);
+        while (count != limit && !store.critical.empty() &&
+               store.critical.front().sequence < context.before) {
+            take(store.critical.front());
+            store.critical.pop();
+        }
+    } else {
+        store.gather(block, at.first, sub, *context.owner);
+        std::vector<kept_event>& taken = store.taken;
+        while (count != limit && store.head != store.ready &&
+               taken[store.head].sequence < context.before) {
+            take(taken[store.head++]);
+        }
+    }
+    sub.kept_left |= store.left(c);
+    if (count == 0) {
+        return false;
+    }
+    context.more = true;
+    box.from = &from;
+    box.where = held_in::kept;
+    box.head = 0;
+    box.count = count;
+    box.lag = 0;
+    box.lost_before = box.conflated_before = 0;
+    if (c == ring_class::market) {
+        // Relaxed: as in take_range().
+        const std::uint64_t lost =
+            block.lost.load(std::memory_order_relaxed) - block.told.load(std::memory_order_relaxed);
+        const std::uint64_t folded =
+            store.folded.get() + store.folded_late.get() - store.told_folded;
+        box.lost_before = lost;
+        box.conflated_before = folded;
+        note_told(sub, from, c, lost, folded);
+    }
+    return true;
 }
 
 std::uint32_t chunk_for(const subscription_core& sub, std::uint64_t slice_ticks) noexcept {

@@ -6,6 +6,8 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <bit>
+#include <mutex>
 #include <utility>
 
 #include <ropeway/consumer/clock.hpp>
@@ -16,6 +18,12 @@
 #include "worker_group.hpp"
 
 namespace ropeway::detail {
+namespace {
+
+/// An episode of losses is over when nothing was lost for so long.
+constexpr std::uint64_t episode_gap_ns = 100'000'000;
+
+}  // namespace
 
 void supervisor::start(const std::string& name, round run, void* of) {
     thread_ = std::thread{[this, run, of, name = name.substr(0, 11) + "-sup"] {
@@ -69,7 +77,7 @@ bool engine::supervise() noexcept {
             watch(group, group.seats[s], now);
         }
     }
-    return busy;
+    return tell_losses() || busy;
 }
 
 void engine::watch(worker_group& group, worker_seat& seat, std::uint64_t now) noexcept {
@@ -120,6 +128,83 @@ void engine::watch(worker_group& group, worker_seat& seat, std::uint64_t now) no
     }
 }
 
+void engine::something_to_tell() noexcept {
+    // Release pairs with tell_losses(): the counts are written.
+    to_tell_.fetch_add(1, std::memory_order_release);
+    supervisor_->unpark();
+}
+
+bool engine::tell_losses() noexcept {
+    loss_watch& watch = *losses_;
+    const std::uint64_t now = to_tell_.load(std::memory_order_acquire);  // something_to_tell()
+    if (watch.seen == now && !watch.again) {
+        return false;
+    }
+    watch.seen = now;
+    watch.again = false;
+    watch.count = 0;
+    watch.now = tick_clock::now();
+    {
+        const std::lock_guard lock{faces_};  // no subscription ends meanwhile
+        for (const auto& from : publishers()) {
+            look_for_loss(*from);
+        }
+    }
+    for (std::size_t i = 0; i < watch.count; ++i) {
+        tell(watch.found[i]);
+    }
+    return watch.again;
+}
+
+void engine::look_for_loss(const publisher_core& from) noexcept {
+    loss_watch& watch = *losses_;
+    if (watch.count + 1 + std::size_t{2} * max_live_subscriptions > watch.found.size()) {
+        watch.again = true;  // next round
+        return;
+    }
+    const auto found = [&](const alert& what) { watch.found[watch.count++] = what; };
+    if (const std::uint64_t unwanted = from.critical_unwanted();
+        std::exchange(watch.unwanted[from.number_], unwanted) != unwanted) {
+        found({.kind = alert_kind::critical_unwanted, .publisher = from.name_, .count = unwanted});
+    }
+    for (std::uint64_t left = live(); left != 0; left &= left - 1) {
+        const auto number = static_cast<std::uint32_t>(std::countr_zero(left));
+        loss_watch::place& seen =
+            watch.places[std::size_t{from.number_} * params_.max_subscriptions + number];
+        cursor_block& market = from.rings[0].cursors[number];
+        // Relaxed throughout: numbers; their order came with something_to_tell().
+        const std::string_view name =
+            site_text(static_cast<site_id>(market.site.load(std::memory_order_relaxed)));
+        const std::uint64_t lost = market.lost.load(std::memory_order_relaxed);
+        const bool losing = market.losing.load(std::memory_order_relaxed) != 0;
+        const std::uint64_t first = market.episode_first.load(std::memory_order_relaxed);
+        if (losing && (!seen.losing || first != seen.first)) {
+            const bool ended = market.disconnected.load(std::memory_order_relaxed) != 0;
+            found({.kind = ended ? alert_kind::disconnected : alert_kind::losing,
+                   .subscription = name,
+                   .publisher = from.name_,
+                   .count = lost,
+                   .first_sequence = first});
+        }
+        seen.losing = losing;
+        seen.first = first;
+        if (std::exchange(seen.lost, lost) != lost) {
+            seen.since = watch.now;
+        } else if (losing && watch.now - seen.since > tick_clock::from_ns(episode_gap_ns)) {
+            market.losing.store(0, std::memory_order_relaxed);  // what follows is another episode
+            seen.losing = false;
+        }
+        const std::uint64_t backlogged = from.stores_[number]->critical.size();
+        if (!std::exchange(seen.backlogged, backlogged != 0) && backlogged != 0) {
+            found({.kind = alert_kind::backlogged,
+                   .subscription = name,
+                   .publisher = from.name_,
+                   .count = backlogged});
+        }
+        watch.again |= seen.losing || seen.backlogged;
+    }
+}
+
 void engine::tell(const alert& what) noexcept {
     alerts_.add(1);
     if (params_.on_alert) {
@@ -137,6 +222,10 @@ std::string_view to_string(alert_kind kind) noexcept {
         case alert_kind::recovered: return "recovered";
         case alert_kind::replaced: return "replaced";
         case alert_kind::no_more_replacements: return "no more replacements";
+        case alert_kind::losing: return "losing market data";
+        case alert_kind::disconnected: return "disconnected from market data";
+        case alert_kind::backlogged: return "critical events in backlog";
+        case alert_kind::critical_unwanted: return "critical event unwanted";
     }
     return "unknown";
 }

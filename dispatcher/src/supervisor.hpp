@@ -4,13 +4,39 @@
 // nothing does. It replaces workers that a handler holds and raises alerts. Private.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <semaphore>
 #include <string>
 #include <thread>
+#include <vector>
+
+#include <ropeway/dispatcher/alert.hpp>
 
 namespace ropeway::detail {
+
+/// What the supervisor has told of losses: per publisher, and per publisher and subscription.
+struct loss_watch {
+    struct place {
+        std::uint64_t lost = 0;
+        std::uint64_t first = 0;  ///< of the episode
+        std::uint64_t since = 0;  ///< ticks: when `lost` was seen to change last
+        bool losing = false;
+        bool backlogged = false;
+    };
+    loss_watch(std::uint32_t publishers, std::uint32_t subscriptions)
+        : unwanted(publishers), places(std::size_t{publishers} * subscriptions) {}
+
+    std::uint64_t seen = 0;  ///< of engine::to_tell_
+    bool again = false;      ///< an episode lasts
+    std::uint64_t now = 0;   ///< ticks
+    std::vector<std::uint64_t> unwanted;
+    std::vector<place> places;
+    std::array<alert, 256> found;  ///< in this round
+    std::size_t count = 0;
+};
 
 class supervisor {
   public:

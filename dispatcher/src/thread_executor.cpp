@@ -220,13 +220,8 @@ class thread_executor final : public executor {
                 thread.join();
             }
         } else {
-            // A job never ended: its thread is left behind by intent, and std::thread must not be
-            // destroyed while it can be joined.
-            static std::mutex guard;
-            static auto& left_behind = *new std::vector<std::thread>;
-            const std::lock_guard lock{guard};
             for (std::thread& thread : threads_) {
-                left_behind.push_back(std::move(thread));
+                thread.detach();  // a job never ended: its thread is left behind by intent
             }
         }
         threads_.clear();

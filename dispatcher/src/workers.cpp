@@ -83,6 +83,7 @@ void engine::run_worker(void* of) noexcept {
         }
         const bool stays = owner.work(group, *seat);
         owner.duplicates_->flush_thread();
+        owner.kept_->flush_thread();
         seat->leave();
         if (stays) {
             again = owner.job_over(group);
@@ -196,18 +197,20 @@ bool engine::ready(subscription_core& sub) noexcept {
     if (closing != subscription_core::stays) {
         return closing == subscription_core::marked;
     }
-    if (sub.pending.load(std::memory_order_acquire) != 0) {  // acquire pairs with let_go()
-        return true;
+    if (sub.pending.load(std::memory_order_acquire) != 0 ||  // acquire pairs with let_go()
+        sub.market_data.load(std::memory_order_relaxed) == subscription_core::lapped) {
+        return true;  // relaxed: as above
     }
     for (const auto& from : publishers()) {
         const std::uint64_t tail = from->tail.load(std::memory_order_acquire);  // pairs: commit()
         for (const ring_class c : {ring_class::market, ring_class::critical}) {
-            // Relaxed: a look; take_range() reads it again with acquire.
-            const std::uint64_t word =
-                from->rings[index_of(c)].cursors[sub.number].cursor.load(std::memory_order_relaxed);
+            const cursor_block& block = from->rings[index_of(c)].cursors[sub.number];
+            // Relaxed: a look; look_at() reads it again with acquire.
+            const std::uint64_t word = block.cursor.load(std::memory_order_relaxed);
             if (!cursor_word::busy(word) && word != cursor_word::join &&
-                static_cast<std::uint32_t>(cursor_word::position(word)) !=
-                    tail_word::count(tail, c)) {
+                (static_cast<std::uint32_t>(cursor_word::position(word)) !=
+                     tail_word::count(tail, c) ||
+                 block.kept.load(std::memory_order_relaxed) != 0)) {  // relaxed: as above
                 return true;
             }
         }
@@ -234,6 +237,11 @@ std::uint32_t engine::serve(worker_group& group, subscription_core& sub) noexcep
         return done;
     }
     advance_coarse_clock();
+    // Relaxed: the rescue that set it woke us after.
+    if (sub.market_data.load(std::memory_order_relaxed) != subscription_core::connected)
+        [[unlikely]] {
+        end_market_data(sub);
+    }
     serve_context context;
     context.owner = this;
     context.slice_ticks = group.slice_ticks;
@@ -256,6 +264,10 @@ std::uint32_t engine::serve_round(subscription_core& sub, serve_context& context
     // Acquire pairs with hint_critical(): the events it speaks of are in their rings.
     context.critical_seen = critical_hint_.load(std::memory_order_acquire);
     std::uint32_t done = 0;
+    if (sub.order == event_order::in_sequence) {
+        serve_in_sequence(sub, context, done);
+        return done;
+    }
     std::uint32_t before = 0;
     do {  // all of it: a chunk may be a single event
         before = done;
@@ -287,6 +299,41 @@ void engine::serve_class(subscription_core& sub, ring_class c, serve_context& co
     }
 }
 
+void engine::end_market_data(subscription_core& sub) noexcept {
+    for (const auto& from : publishers()) {
+        cursor_block& block = from->rings[0].cursors[sub.number];
+        // What it did not take is counted, up to some point of a ring that goes on.
+        taken_range range;
+        for (std::uint32_t passed = 0;
+             passed <= from->rings[0].capacity && look_at(sub, *from, ring_class::market, range) &&
+             take_range(sub, *from, ring_class::market, batch_size, true, ~std::uint64_t{0}, range);
+             passed += batch_size) {
+            for (std::uint64_t at = range.first; at != range.last; ++at) {
+                const void* const event = from->payload(range.slots[at - range.first]);
+                if (sub.face.wants(sub, event)) {
+                    sub.missed[kind_index(ops_.kind_of(event))].add(1);
+                }
+            }
+            end_range(sub, *from, ring_class::market, true, range.last);
+        }
+        close_cursor(block);
+    }
+    // Relaxed: whoever looks for work re-checks under `owned`.
+    sub.market_data.store(subscription_core::disconnected, std::memory_order_relaxed);
+}
+
+bool engine::kept_for(const subscription_core& sub) const noexcept {
+    for (const auto& from : publishers()) {
+        for (const ring& places : from->rings) {
+            // Acquire pairs with rescue().
+            if (places.cursors[sub.number].kept.load(std::memory_order_acquire) != 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 bool engine::anything_runs() const noexcept {
     for (unsigned i = 0; i < group_count(); ++i) {
         // Acquire pairs with job_over(): what a worker did is visible once it is gone.
@@ -298,7 +345,14 @@ bool engine::anything_runs() const noexcept {
 }
 
 void engine::let_go(subscription_core& sub) noexcept {
-    const bool left = !sub.box[0].empty() || !sub.box[1].empty();
+    if (sub.kept_left) {
+        sub.kept_left = false;
+        for (const auto& from : publishers()) {
+            const rescue_store& store = *from->stores_[sub.number];
+            sub.kept_left |= store.left(ring_class::market) || store.left(ring_class::critical);
+        }
+    }
+    const bool left = !sub.box[0].empty() || !sub.box[1].empty() || sub.kept_left;
     sub.pending.store(left ? 1 : 0, std::memory_order_relaxed);  // relaxed: released with owned
     // seq_cst: the next taker sees all we did; in one order with leave_to_worker().
     sub.owned.store(subscription_core::idle, std::memory_order_seq_cst);
@@ -327,7 +381,7 @@ bool engine::all_taken() const noexcept {
             subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))];
         // Acquire: idle with nothing pending means its last slice is over and visible.
         if (sub.owned.load(std::memory_order_acquire) == subscription_core::served ||
-            sub.pending.load(std::memory_order_acquire) != 0 ||
+            sub.pending.load(std::memory_order_acquire) != 0 || kept_for(sub) ||
             lag_of(sub, ring_class::market) + lag_of(sub, ring_class::critical) != 0) {
             return false;
         }
@@ -431,14 +485,20 @@ void engine::collect_from(subscription_core& sub, stop_report& report,
     for (std::uint32_t i = critical.head; i != critical.count; ++i) {
         lost(critical.events[i]);
     }
+    for (const auto& from : publishers()) {
+        backlog& kept = from->stores_[sub.number]->critical;
+        for (; !kept.empty(); kept.pop()) {
+            ++of_critical;
+            lost(kept_->payload(kept.front().slot.index));
+            sub.face.recycle(*this, *kept_, kept.front().slot);
+        }
+    }
     for_each_left(sub, ring_class::critical, [&](const void* event) {
         ++of_critical;
         lost(event);
     });
     for_each_left(sub, ring_class::market, [&](const void*) { ++of_market; });
-    for (inbox& box : sub.box) {
-        sub.face.discard(sub, *this, box);
-    }
+    of_market += discard_all(sub);
     report.undelivered += of_critical + of_market;
     report.undelivered_critical += of_critical;
     if (of_critical + of_market != 0) {
@@ -471,7 +531,8 @@ void engine::collect(stop_report& report, const undelivered_callback& tell) noex
         }
     }
     duplicates_->flush_thread();
-    report.slots_outstanding = duplicates_->outstanding();
+    kept_->flush_thread();
+    report.slots_outstanding = duplicates_->outstanding() + kept_->outstanding();
     for (const auto& from : publishers()) {
         report.slots_outstanding +=
             report.workers_gone ? from->recycle_all() : from->stats().claims_out;

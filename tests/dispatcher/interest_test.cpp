@@ -56,22 +56,23 @@ TEST_CASE("a subscriber gets its instruments, and events that have none") {
 TEST_CASE("a kind that nobody knows counts as critical and reaches whoever wants critical kinds") {
     ropeway::dispatcher<market_event> d{small_dispatcher()};
     std::uint64_t got = 0;
-    auto risk = d.subscribe("risk", overflow::drop_oldest, {.kinds = ropeway::critical},
-                            [&](const market_event&) { ++got; });
+    auto risk =
+        d.subscribe("risk", overflow::drop_oldest, {.kinds = ropeway::critical, .backlog = 16},
+                    [&](const market_event&) { ++got; });
     auto feed = d.publisher("feed", rings_of(16));
     static_cast<void>(d.flip());
-    for (int i = 0; i < 16; ++i) {
+    for (int i = 0; i < 16 + 16; ++i) {  // the ring, and the backlog
         auto event = feed.claim();
         event->kind = static_cast<event_kind>(200);
         event->routing_version = 0;  // stale, were it market data
         REQUIRE(feed.publish(std::move(event)).status == ropeway::publish_status::sent);
     }
-    auto seventeenth = feed.claim();
-    seventeenth->kind = static_cast<event_kind>(200);
-    CHECK(feed.try_publish(std::move(seventeenth)).status == ropeway::publish_status::full);
+    auto one_more = feed.claim();
+    one_more->kind = static_cast<event_kind>(200);
+    CHECK(feed.try_publish(std::move(one_more)).status == ropeway::publish_status::backlog_full);
     d.start();
     CHECK(d.stop(30s).undelivered == 0);
-    CHECK(got == 16);
+    CHECK(got == 16 + 16);
 }
 
 TEST_CASE("a subscription that wants nothing is refused with the remedy") {

@@ -206,9 +206,9 @@ TEST_CASE("a handler that never returns is named, its worker replaced, and nobod
             const auto group = d.stats().groups.at(0);
             return group.replaced_now == 1 && group.running <= 2;
         }));
-        const std::uint64_t replaced = d.stats().groups.at(0).replaced;
-        CHECK(replaced >= 1);
-        CHECK(told.of(alert_kind::replaced) == replaced);
+        CHECK(d.stats().groups.at(0).replaced >= 1);
+        CHECK(eventually(
+            [&] { return told.of(alert_kind::replaced) == d.stats().groups.at(0).replaced; }));
         const auto begin = clock_type::now();
         const auto report = d.stop(200ms);
         CHECK(clock_type::now() - begin < 2s);
@@ -335,6 +335,10 @@ TEST_CASE("a subscription names its group, and a stuck one stays in its own") {
 
 TEST_CASE("groups of own threads keep their latency beside a host that keeps oneTBB busy",
           "[isolation]") {
+    if (under_tsan) {
+        WARN("skipped: ThreadSanitizer does not see into oneTBB's parallel_for");
+        return;
+    }
     std::string all;
     double best = 1e9;
     for (int attempt = 0; attempt < 5; ++attempt) {

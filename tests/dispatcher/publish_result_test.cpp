@@ -36,48 +36,58 @@ TEST_CASE("a critical event that nobody wants is an alarm of its own") {
 
 TEST_CASE("full names the subscription, keeps the claim, and a later try goes through") {
     const auto kind = GENERATE(event_kind::trade, event_kind::execution_report);
+    const bool critical = kind == event_kind::execution_report;
+    const auto full = critical ? publish_status::backlog_full : publish_status::full;
+    const std::uint64_t fit = critical ? 16 + 16 : 16;  // ring and backlog, or ring
     ropeway::dispatcher<market_event> d{small_dispatcher()};
     std::vector<std::uint64_t> got;
-    auto reader = d.subscribe("the slow one", overflow::block, {},
+    auto reader = d.subscribe("the slow one", overflow::block, {.backlog = 16},
                               [&](const market_event& e) { got.push_back(e.user); });
     auto feed = d.publisher("feed", rings_of(16));
-    for (std::uint64_t i = 0; i < 16; ++i) {
+    for (std::uint64_t i = 0; i < fit; ++i) {
         REQUIRE(send(feed, kind, i));
     }
     auto event = feed.claim();
     event->kind = kind;
-    event->user = 16;
+    event->user = fit;
     const auto tried = feed.try_publish(std::move(event));
-    CHECK(tried.status == publish_status::full);
+    CHECK(tried.status == full);
+    CHECK(tried.waited == 0ns);
     CHECK(tried.held_by == "the slow one");
     CHECK(tried.count == 0);
     CHECK(tried.sequence == 0);
     CHECK_FALSE(tried);
     REQUIRE(event);
     const auto before = std::chrono::steady_clock::now();
-    CHECK(feed.publish(std::move(event), 5ms).status == publish_status::full);
-    CHECK(std::chrono::steady_clock::now() - before >= 5ms);
+    const auto waited = feed.publish(std::move(event), 5ms);
+    CHECK(waited.status == full);
+    CHECK(waited.held_by == "the slow one");
+    CHECK(waited.waited >= 5ms);
+    CHECK(std::chrono::steady_clock::now() - before >= waited.waited);
     REQUIRE(event);
-    CHECK(event->user == 16);
+    CHECK(event->user == fit);
     CHECK(feed.stats().refused == 2);
     d.start();
     CHECK(feed.publish(std::move(event)).status == publish_status::sent);
     CHECK_FALSE(event);
     CHECK(d.stop(30s).clean());
-    REQUIRE(got.size() == 17);
-    CHECK(got.back() == 16);
+    REQUIRE(got.size() == fit + 1);
+    for (std::uint64_t i = 0; i <= fit; ++i) {
+        CHECK(got[i] == i);
+    }
 }
 
 TEST_CASE("a full critical ring does not hold up market data") {
     ropeway::dispatcher<market_event> d{small_dispatcher()};
-    auto reader = d.subscribe("reader", overflow::block, {}, [](const market_event&) {});
+    auto reader =
+        d.subscribe("reader", overflow::block, {.backlog = 16}, [](const market_event&) {});
     auto feed = d.publisher("feed", rings_of(16));
-    for (int i = 0; i < 16; ++i) {
+    for (int i = 0; i < 16 + 16; ++i) {
         REQUIRE(send(feed, event_kind::control_ack));
     }
     auto event = feed.claim();
     event->kind = event_kind::control_ack;
-    REQUIRE(feed.try_publish(std::move(event)).status == publish_status::full);
+    REQUIRE(feed.try_publish(std::move(event)).status == publish_status::backlog_full);
     for (int i = 0; i < 16; ++i) {
         CHECK(send(feed, event_kind::trade).status == publish_status::sent);
     }
@@ -186,7 +196,8 @@ TEST_CASE("a publisher that waits for a slow subscription is let go by stop()") 
 TEST_CASE("every outcome has a word for messages") {
     for (const auto status :
          {publish_status::sent, publish_status::no_subscriber, publish_status::full,
-          publish_status::would_block, publish_status::stopped, publish_status::misuse}) {
+          publish_status::backlog_full, publish_status::would_block, publish_status::stopped,
+          publish_status::misuse}) {
         CHECK(ropeway::to_string(status) != "unknown");
     }
     CHECK(ropeway::to_string(static_cast<publish_status>(99)) == "unknown");

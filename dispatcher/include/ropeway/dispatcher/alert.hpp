@@ -16,6 +16,11 @@ enum class alert_kind : std::uint8_t {
     recovered,             ///< a stalled handler returned; `lasted` is how long it took
     replaced,              ///< a worker held by a handler was replaced
     no_more_replacements,  ///< one should be, and worker_params::replacements are in use
+    losing,                ///< a subscription began to lose market data: none of this publisher was
+                           ///< lost for 100 ms before; `count`: lost so far
+    disconnected,          ///< overflow::disconnect ended its market data; `count`: missed so far
+    backlogged,            ///< critical events wait outside the ring of `publisher`; `count`: now
+    critical_unwanted,     ///< nobody wants a critical event of `publisher`; `count`: so far
 };
 
 /// One alert. Fields that a kind does not speak of are empty or 0.
@@ -25,8 +30,8 @@ struct alert {
     std::string_view group{};
     std::string_view publisher{};
     std::chrono::nanoseconds lasted{};
-    std::uint64_t count = 0;           ///< events lost, workers replaced
-    std::uint64_t first_sequence = 0;  ///< of what was lost
+    std::uint64_t count = 0;           ///< events, or workers replaced
+    std::uint64_t first_sequence = 0;  ///< of what this episode lost
 };
 
 /// The words used in messages.

@@ -23,23 +23,52 @@ namespace ropeway::detail {
 
 /// Positions [first, last) of a ring, taken by a worker.
 struct taken_range {
+    std::uint64_t cursor = 0;  ///< the word that was looked at, before anything else was
     std::uint64_t first = 0;
     std::uint64_t last = 0;
     std::uint64_t lost = 0;  ///< wanted events lost since the last delivery from this publisher
+    std::uint64_t conflated = 0;  ///< likewise, replaced by newer ones of their key
     std::uint32_t lag = 0;
     /// Slot of each position, read before the range was claimed: from then on the publisher may
     /// put a spare into a pinned place.
     std::array<std::uint32_t, batch_size> slots;
 };
 
-/// Looks at a cursor and chooses a range of at most `limit` positions. Lossy ranges are claimed
-/// (pin, then CAS) before this returns; blocking ones keep their place until end_range().
-[[nodiscard]] bool take_range(subscription_core& sub, publisher_core& from, ring_class c,
-                              std::uint32_t limit, taken_range& out) noexcept;
+/// Looks at a cursor; false when it is closed, joining or in a rescue.
+[[nodiscard]] bool look_at(const subscription_core& sub, const publisher_core& from, ring_class c,
+                           taken_range& out) noexcept;
 
-/// Ends a range: moves a blocking cursor on, or takes the pin off a lossy one.
-void end_range(subscription_core& sub, publisher_core& from, ring_class c,
+/// True when events of this ring may wait outside it. After look_at(): what a rescue kept before
+/// that place is visible.
+[[nodiscard]] bool kept_waits(const subscription_core& sub, const publisher_core& from,
+                              ring_class c) noexcept;
+
+/// Takes up to `limit` kept events into the empty inbox; false when there is none to deliver yet.
+/// After look_at(), whose place bounds what may be delivered.
+[[nodiscard]] bool take_kept(subscription_core& sub, publisher_core& from, ring_class c,
+                             std::uint32_t limit, const taken_range& at,
+                             serve_context& context) noexcept;
+
+/// Looks for the first kept event that take_kept() would take. After look_at().
+enum class first_kept : std::uint8_t { none, found, undecided };
+[[nodiscard]] first_kept look_at_kept(subscription_core& sub, publisher_core& from, ring_class c,
+                                      const taken_range& at, engine& owner,
+                                      std::uint64_t& sequence) noexcept;
+
+/// Chooses a range of at most `limit` positions from the place that look_at() saw. Contended ranges
+/// are claimed (pin, then CAS) before this returns, and with `pinned` all are; others keep their
+/// place until end_range().
+[[nodiscard]] bool take_range(subscription_core& sub, publisher_core& from, ring_class c,
+                              std::uint32_t limit, bool pinned, std::uint64_t before,
+                              taken_range& out) noexcept;
+
+/// Ends a range: takes its pin off, or moves a cursor that kept its place.
+void end_range(subscription_core& sub, publisher_core& from, ring_class c, bool pinned,
                std::uint64_t upto) noexcept;
+
+/// No other subscription may see the events of a range that was taken before: none lives, and one
+/// that joins starts behind it.
+[[nodiscard]] bool alone(const subscription_core& sub, const publisher_core& from) noexcept;
 
 /// How often (a mask of calls) a slice looks at the clock: each call when handlers are long.
 [[nodiscard]] std::uint32_t clock_mask(const subscription_core& sub,
@@ -58,6 +87,14 @@ class handler_scope {
 [[nodiscard]] std::uint32_t chunk_for(const subscription_core& sub,
                                       std::uint64_t slice_ticks) noexcept;
 
+/// Counts what a subscription is told in stream with the next delivery; modulo 2^64, so that it can
+/// be taken back.
+void note_told(subscription_core& sub, publisher_core& from, ring_class c, std::uint64_t lost,
+               std::uint64_t conflated) noexcept;
+
+/// After `done` events of a batch that does not lie in duplicates: their slots are free again.
+void left_batch(subscription_core& sub, inbox& box, ring_class c, std::uint32_t done) noexcept;
+
 /// Folds a batch's time into the average of a handler call.
 void note_time(subscription_core& sub, std::uint64_t ticks, std::uint32_t calls) noexcept;
 
@@ -74,11 +111,26 @@ class binding {
         auto self = std::make_unique<binding>(name, std::move(handler), sink, params.min_version);
         consumer_face face;
         face.serve = &serve_duplicates;
+        if (params.delivery == delivery_mode::original) {
+            face.serve = &serve_original;
+        }
         if constexpr (handler_for<Handler, const E&>) {
             if (params.delivery == delivery_mode::in_place) {
                 face.serve = &serve_in_place;
             }
         }
+        face.recycle = [](engine& owner, slot_pool& pool, slot_ref held) noexcept {
+            static_cast<void>(owner.returns().template recycle_one<E>(pool, held));
+        };
+        face.copy = [](void* to, const void* from) noexcept {
+            copy_event(*static_cast<E*>(to), *static_cast<const E*>(from));
+        };
+        face.conflation_key = [](const void* event) noexcept {
+            return traits::conflation_key(*static_cast<const E*>(event));
+        };
+        face.fold = [](void* older, const void* newer) noexcept {
+            traits::fold(*static_cast<E*>(older), *static_cast<const E*>(newer));
+        };
         face.discard = &discard;
         face.stats = [](const void* object) noexcept {
             return static_cast<const binding*>(object)->consumer_.stats();
@@ -87,7 +139,7 @@ class binding {
             static_cast<binding*>(object)->consumer_.update_min_version(version);
         };
         face.wants = [](const subscription_core& sub, const void* event) noexcept {
-            return wants(sub, *static_cast<const E*>(event));
+            return wants(*sub.wanted, *static_cast<const E*>(event));
         };
         face.destroy = [](void* object) noexcept {
             std::unique_ptr<binding>{static_cast<binding*>(object)}.reset();
@@ -97,22 +149,44 @@ class binding {
     }
 
   private:
-    static bool wants(const subscription_core& sub, const E& event) noexcept {
-        if (!sub.kinds.contains(traits::kind(event))) {
+    static bool wants(const interest& wanted, const E& event) noexcept {
+        if (!wanted.kinds.contains(traits::kind(event))) {
             return false;
         }
-        if (sub.instruments.empty()) [[likely]] {
+        if (wanted.instruments.empty()) [[likely]] {
             return true;
         }
         const std::uint32_t instrument = traits::instrument(event);
         return instrument == 0 ||
-               std::binary_search(sub.instruments.begin(), sub.instruments.end(), instrument);
+               std::binary_search(wanted.instruments.begin(), wanted.instruments.end(), instrument);
+    }
+
+    static void copy_event(E& to, const E& from) noexcept {
+        if constexpr (std::is_trivially_copyable_v<E>) {
+            copy_block<sizeof(E)>(&to, &from);
+        } else {
+            traits::clone(to, from);
+        }
     }
 
     static std::uint32_t serve_duplicates(subscription_core& sub, publisher_core& from,
                                           ring_class c, serve_context& context) {
         inbox& box = sub.box[index_of(c)];
-        const std::uint32_t skipped = box.empty() ? fill_inbox(sub, from, c, context) : 0;
+        const std::uint32_t skipped =
+            box.empty() ? fill<held_in::duplicates>(sub, from, c, context) : 0;
+        return skipped + run_inbox(sub, box, c, context);
+    }
+
+    static std::uint32_t serve_original(subscription_core& sub, publisher_core& from, ring_class c,
+                                        serve_context& context) {
+        inbox& box = sub.box[index_of(c)];
+        std::uint32_t skipped = 0;
+        if (box.empty()) {
+            // At `full` a published slot is sealed, and whoever changes it is reported.
+            const bool sole = alone(sub, from) && from.slots_.level() < guard_level::full;
+            skipped = sole ? fill<held_in::ring>(sub, from, c, context)
+                           : fill<held_in::duplicates>(sub, from, c, context);
+        }
         return skipped + run_inbox(sub, box, c, context);
     }
 
@@ -123,39 +197,97 @@ class binding {
         std::uint32_t count = 0;
     };
 
-    /// Copies one batch of wanted, fresh events into the inbox; returns how many positions were
-    /// passed without one.
-    static std::uint32_t fill_inbox(subscription_core& sub, publisher_core& from, ring_class c,
-                                    serve_context& context) noexcept {
-        slot_pool& pool = context.owner->duplicates();
-        const auto room =
-            static_cast<std::uint32_t>(pool.ensure(chunk_for(sub, context.slice_ticks)));
+    /// Brings one batch of wanted, fresh events into the empty inbox, as duplicates or where they
+    /// are; returns how many positions were passed without one.
+    template <held_in where>
+    static std::uint32_t fill(subscription_core& sub, publisher_core& from, ring_class c,
+                              serve_context& context) noexcept {
+        const std::uint32_t chunk = chunk_for(sub, context.slice_ticks);
         taken_range range;
-        if (room == 0 || !take_range(sub, from, c, room, range)) {
+        if (!look_at(sub, from, c, range)) {
+            return 0;
+        }
+        if (kept_waits(sub, from, c)) [[unlikely]] {
+            if (!take_kept(sub, from, c, chunk, range, context)) {
+                context.more = true;  // a rescue is at work: its end tells what goes first
+            }
+            return 0;
+        }
+        constexpr bool copies = where == held_in::duplicates;
+        std::uint32_t room = chunk;
+        if constexpr (copies) {
+            room = static_cast<std::uint32_t>(context.owner->duplicates().ensure(chunk));
+        }
+        if (room == 0 || !take_range(sub, from, c, room, !copies, context.before, range)) {
             return 0;
         }
         inbox& box = sub.box[index_of(c)];
         stale_events stale;
         const std::uint32_t found = pick(sub, from, range, box, stale);
-        const std::uint32_t got = copy_picked(sub, from, box, found);
-        if (got != found) [[unlikely]] {
-            // ensure() promised as many; fewer only when the guard refuses to hand a slot out.
-            if (sub.lossy(c)) {
-                sub.starved.add(found - got);
-                sub.told_lost[from.number_] -= found - got;  // told with a later event
-            } else {
-                range.last = position_of(from, range, box.sequences[got]);  // the rest stays
+        box.from = &from;
+        box.where = where;
+        box.lag = range.lag;
+        std::uint32_t got = found;
+        if constexpr (copies) {
+            got = copy_picked(sub, from, box, found);
+            if (got != found) [[unlikely]] {
+                // ensure() promised as many; fewer only when the guard refuses to hand a slot out.
+                if (sub.contended(c)) {
+                    run_without_slots(sub, from, c, context, found);
+                } else {
+                    range.last = position_of(from, range, box.sequences[got]);  // the rest stays
+                }
             }
         }
+        box.head = 0;
+        box.count = got;
         count_stale(sub, stale, range.last);
         context.more |= range.lag != 0;
-        box.lag = range.lag;
         if (got != 0) {
-            box.lost_before = range.lost;
-            sub.told_lost[from.number_] += range.lost;
+            tell_before(sub, from, c, box, range.lost, range.conflated);
         }
-        end_range(sub, from, c, range.last);
+        if (copies || got == 0) {
+            end_range(sub, from, c, !copies, range.last);
+        }
         return static_cast<std::uint32_t>(range.last - range.first) - got;
+    }
+
+    /// A claimed range, and not a slot for every event of it: the handler gets those that are left
+    /// from the stack, before anything can overtake them.
+    [[gnu::cold, gnu::noinline]] static void run_without_slots(subscription_core& sub,
+                                                               publisher_core& from, ring_class c,
+                                                               serve_context& context,
+                                                               std::uint32_t found) noexcept {
+        inbox& box = sub.box[index_of(c)];
+        const std::uint32_t got = box.count;
+        binding& self = *static_cast<binding*>(sub.face.object);
+        std::array<void*, batch_size> left = box.events;
+        std::array<std::uint64_t, batch_size> sequences = box.sequences;
+        box.head = 0;
+        while (!box.empty() && !sub.ending()) {
+            context.critical_seen = context.owner->critical_hint();  // no giving way in here
+            static_cast<void>(run_inbox(sub, box, c, context));
+        }
+        handler_scope inside;
+        for (std::uint32_t i = got; i != found && !sub.ending(); ++i) {
+            E event;
+            copy_event(event, *static_cast<const E*>(left[i]));
+            const delivery facts{.sequence = sequences[i],
+                                 .publisher = static_cast<std::uint16_t>(from.number_),
+                                 .end_of_batch = i + 1 == found};
+            static_cast<void>(self.consumer_.process(event, facts, context.owner->version()));
+            sub.starved.add(1);
+        }
+        box.count = box.head = 0;
+    }
+
+    static void tell_before(subscription_core& sub, publisher_core& from, ring_class c, inbox& box,
+                            std::uint64_t lost, std::uint64_t conflated) noexcept {
+        box.lost_before = lost;
+        box.conflated_before = conflated;
+        if (lost != 0 || conflated != 0) [[unlikely]] {
+            note_told(sub, from, c, lost, conflated);
+        }
     }
 
     [[nodiscard]] static std::uint64_t sequence_of(const publisher_core& from,
@@ -189,11 +321,12 @@ class binding {
         binding& self = *static_cast<binding*>(sub.face.object);
         const std::uint64_t floor = from.owner_->version();
         std::uint32_t found = 0;
+        const interest& wanted = *sub.wanted;
         for (std::uint64_t at = range.first; at != range.last; ++at) {
             const std::uint32_t index = range.slots[at - range.first];
             void* const original = from.payload(index);
             const E& event = *static_cast<const E*>(original);
-            if (!wants(sub, event)) {
+            if (!wants(wanted, event)) {
                 continue;
             }
             if (!self.consumer_.should_process(event, floor)) {
@@ -216,16 +349,10 @@ class binding {
             box.refs.data(), found, make_meta(sub.site, thread_number(), coarse_now_ms())));
         for (std::uint32_t i = 0; i < got; ++i) {
             E* const copy = static_cast<E*>(pool.payload(box.refs[i].index));
-            if constexpr (std::is_trivially_copyable_v<E>) {
-                copy_block<sizeof(E)>(copy, box.events[i]);
-            } else {
-                traits::clone(*copy, *static_cast<const E*>(box.events[i]));
-            }
+            copy_event(*copy, *static_cast<const E*>(box.events[i]));
             box.events[i] = copy;
         }
-        box.head = 0;
         box.count = got;
-        box.from = &from;
         return got;
     }
 
@@ -236,28 +363,34 @@ class binding {
         }
         binding& self = *static_cast<binding*>(sub.face.object);
         engine& owner = *context.owner;
-        slot_pool& pool = owner.duplicates();
+        slot_pool& pool = box.where == held_in::kept ? owner.kept() : owner.duplicates();
         const std::uint32_t first = box.head;
         const std::uint32_t count = box.count;
         std::uint32_t head = first;
         const std::uint32_t mask = clock_mask(sub, context.slice_ticks);
-        const bool one_by_one = pool.storage().level() >= guard_level::sampled;
+        const bool recycles = box.where != held_in::ring;
+        const bool one_by_one = recycles && pool.storage().level() >= guard_level::sampled;
+        const bool gives_way = c == ring_class::market && sub.order == event_order::critical_first;
         const std::uint64_t start = tick_clock::now();
         handler_scope inside;
         while (head != count) {
-            if (c == ring_class::market && owner.critical_waits(context.critical_seen)) {
+            if (gives_way && owner.critical_waits(context.critical_seen)) {
                 break;  // at most the handler in progress goes before a critical event
             }
             if (sub.ending()) {
                 break;  // the handler ended its own subscription
             }
             const std::uint32_t at = head++;
-            const delivery facts{box.sequences[at], box.lost_before, box.lag,
-                                 static_cast<std::uint16_t>(box.from->number_), head == count};
+            const delivery facts{box.sequences[at],
+                                 box.lost_before,
+                                 box.conflated_before,
+                                 box.lag,
+                                 static_cast<std::uint16_t>(box.from->number_),
+                                 head == count};
             if (self.consumer_.process(*static_cast<E*>(box.events[at]), facts, owner.version()) !=
                     outcome::filtered &&
-                box.lost_before != 0) [[unlikely]] {
-                box.lost_before = 0;  // told; a filtered event tells nobody
+                (box.lost_before | box.conflated_before) != 0) [[unlikely]] {
+                box.lost_before = box.conflated_before = 0;  // told; a filtered event tells nobody
             }
             if (one_by_one) {
                 owner.returns().template recycle_n<E>(pool, &box.refs[at], 1);
@@ -268,14 +401,18 @@ class binding {
             }
         }
         box.head = head;
-        if (box.empty() && box.lost_before != 0) {
-            sub.told_lost[box.from->number_] -= box.lost_before;  // with the next batch, then
-            box.lost_before = 0;
-        }
-        const std::uint32_t done = box.head - first;
+        const std::uint32_t done = head - first;
         context.more |= !box.empty();
-        if (!one_by_one && done != 0) {
+        if (recycles && !one_by_one && done != 0) {
             owner.returns().template recycle_n<E>(pool, &box.refs[first], done);
+        }
+        if (box.where != held_in::duplicates) [[unlikely]] {
+            left_batch(sub, box, c, done);
+        }
+        if (box.empty() && (box.lost_before | box.conflated_before) != 0) [[unlikely]] {
+            // With the next batch, then.
+            note_told(sub, *box.from, c, 0 - box.lost_before, 0 - box.conflated_before);
+            box.lost_before = box.conflated_before = 0;
         }
         note_time(sub, tick_clock::now() - start, done);
         return done;
@@ -283,23 +420,31 @@ class binding {
 
     static std::uint32_t serve_in_place(subscription_core& sub, publisher_core& from, ring_class c,
                                         serve_context& context) {
-        // A lossy range stays pinned while the handler runs: one event, so that a handler that
-        // hangs costs its ring one spare slot.
-        const std::uint32_t limit = sub.lossy(c) ? 1 : chunk_for(sub, context.slice_ticks);
+        inbox& box = sub.box[index_of(c)];
+        if (sub.contended(c) || !box.empty()) {
+            // The range stays pinned until its last handler has returned: the publisher takes
+            // spares instead of waiting for it.
+            const std::uint32_t skipped =
+                box.empty() ? fill<held_in::ring>(sub, from, c, context) : 0;
+            return skipped + run_inbox(sub, box, c, context);
+        }
         taken_range range;
-        if (!take_range(sub, from, c, limit, range)) {
+        if (!look_at(sub, from, c, range) ||
+            !take_range(sub, from, c, chunk_for(sub, context.slice_ticks), false, context.before,
+                        range)) {
             return 0;
         }
         binding& self = *static_cast<binding*>(sub.face.object);
         engine& owner = *context.owner;
         const std::uint32_t mask = clock_mask(sub, context.slice_ticks);
         const std::uint64_t start = tick_clock::now();
+        const bool gives_way = sub.order == event_order::critical_first;
+        const interest& wanted = *sub.wanted;
         std::uint32_t calls = 0;
         std::uint64_t at = range.first;
         handler_scope inside;
         while (at != range.last) {
-            if (c == ring_class::market && !sub.lossy(c) &&
-                owner.critical_waits(context.critical_seen)) {
+            if (gives_way && owner.critical_waits(context.critical_seen)) {
                 break;
             }
             if (sub.ending()) {
@@ -308,31 +453,36 @@ class binding {
             const std::uint32_t index = range.slots[at - range.first];
             const E& event = *static_cast<const E*>(from.payload(index));
             ++at;
-            if (!wants(sub, event)) {
+            if (!wants(wanted, event)) {
                 continue;
             }
-            const delivery facts{sequence_of(from, index), range.lost, range.lag,
-                                 static_cast<std::uint16_t>(from.number_), at == range.last};
-            if (self.consumer_.process(event, facts, owner.version()) != outcome::filtered) {
-                sub.told_lost[from.number_] += range.lost;
-                range.lost = 0;  // told; a filtered event tells nobody
-            }
+            const delivery facts{.sequence = sequence_of(from, index),
+                                 .lag = range.lag,
+                                 .publisher = static_cast<std::uint16_t>(from.number_),
+                                 .end_of_batch = at == range.last};
+            static_cast<void>(self.consumer_.process(event, facts, owner.version()));
             ++calls;
             if ((calls & mask) == 0 && tick_clock::now() >= context.slice_end) {
                 context.slice_over = true;
                 break;
             }
         }
-        end_range(sub, from, c, at);
+        end_range(sub, from, c, false, at);
         context.more |= range.lag != 0 || at != range.last;
         note_time(sub, tick_clock::now() - start, calls);
         return static_cast<std::uint32_t>(at - range.first);
     }
 
-    static void discard(subscription_core&, engine& owner, inbox& box) noexcept {
+    static void discard(subscription_core& sub, engine& owner, ring_class c) noexcept {
+        inbox& box = sub.box[index_of(c)];
         const std::uint32_t left = box.count - box.head;
-        if (left != 0) {
-            owner.returns().template recycle_n<E>(owner.duplicates(), &box.refs[box.head], left);
+        if (left != 0 && box.where != held_in::ring) {
+            slot_pool& pool = box.where == held_in::kept ? owner.kept() : owner.duplicates();
+            owner.returns().template recycle_n<E>(pool, &box.refs[box.head], left);
+        }
+        if (left != 0 && box.where != held_in::duplicates) {
+            box.head = box.count;
+            left_batch(sub, box, c, left);
         }
         box.head = box.count = 0;
     }

@@ -47,6 +47,7 @@ class dispatcher {
     subscribe(std::string_view name, overflow policy, subscription_params params,
               Handler&& handler) {
         using callable = std::remove_cvref_t<Handler>;
+        check_conflatable(name, policy, params.kinds);
         const bool in_ring = params.delivery == delivery_mode::in_place;
         if constexpr (handler_for<callable, const E&>) {
             auto face = detail::binding<E, callable>::make(name, std::forward<Handler>(handler),
@@ -112,6 +113,25 @@ class dispatcher {
     void set_guard(guard_level level) noexcept { engine_->set_guard(level); }
 
   private:
+    static void check_conflatable(std::string_view name, overflow policy, kind_set kinds) {
+        using traits = event_traits<E>;
+        std::string others;
+        for (std::uint32_t kind = 0; kind < max_event_kinds && policy == overflow::conflate;
+             ++kind) {
+            if (kinds.contains(kind) && !traits::is_critical(kind) && !traits::conflatable(kind)) {
+                others += (others.empty() ? "" : ", ") + std::to_string(kind);
+            }
+        }
+        if (!others.empty()) {
+            throw std::invalid_argument(
+                "subscription \"" + std::string{name} + "\": overflow::conflate with kinds " +
+                others +
+                ", of which the latest event does not stand for the older ones "
+                "(event_traits::conflatable). Name the kinds it wants in "
+                "subscription_params::kinds, and take the others in a subscription of their own.");
+        }
+    }
+
     std::shared_ptr<detail::engine> engine_;
 };
 

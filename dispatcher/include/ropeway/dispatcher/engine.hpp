@@ -34,6 +34,7 @@ namespace ropeway::detail {
 [[nodiscard]] std::uint32_t& handler_depth() noexcept;
 
 class failure_queue;
+struct loss_watch;
 class supervisor;
 class worker_seat;
 struct worker_group;
@@ -113,7 +114,36 @@ class engine : public std::enable_shared_from_this<engine> {
     [[nodiscard]] subscription_core& subscription(std::uint32_t number) noexcept {
         return subscriptions_[number];
     }
+    /// The same, after a load of a tail with seq_cst: see alone().
+    [[nodiscard]] std::uint64_t live_in_order() const noexcept {
+        return live_.load(std::memory_order_seq_cst);
+    }
     [[nodiscard]] slot_pool& duplicates() noexcept { return *duplicates_; }
+    [[nodiscard]] const slot_pool& duplicates() const noexcept { return *duplicates_; }
+    /// Events that rescues took out of their rings.
+    [[nodiscard]] slot_pool& kept() noexcept { return *kept_; }
+    [[nodiscard]] const slot_pool& kept() const noexcept { return *kept_; }
+    [[nodiscard]] std::uint64_t kept_sequence(std::uint32_t slot) const noexcept {
+        return kept_sequences_[slot].load(
+            std::memory_order_relaxed);  // relaxed: handed over with it
+    }
+    void set_kept_sequence(std::uint32_t slot, std::uint64_t sequence) noexcept {
+        kept_sequences_[slot].store(sequence, std::memory_order_relaxed);  // relaxed: as above
+    }
+    // Slots of kept events that conflation holds: at most half of them, so that critical events
+    // always find one. Relaxed: a bound, not an order.
+    [[nodiscard]] bool may_conflate_one_more() const noexcept {
+        return conflated_slots_.load(std::memory_order_relaxed) < kept_->capacity() / 2;
+    }
+    void conflated_out() noexcept { conflated_slots_.fetch_add(1, std::memory_order_relaxed); }
+    void conflated_back(std::uint32_t n) noexcept {
+        conflated_slots_.fetch_sub(n, std::memory_order_relaxed);
+    }
+    /// A rescue, or a critical event that nobody wants: the supervisor has something to look at.
+    void something_to_tell() noexcept;
+    [[nodiscard]] std::uint64_t critical_hint() const noexcept {
+        return critical_hint_.load(std::memory_order_acquire);  // pairs with hint_critical()
+    }
     [[nodiscard]] recycler& returns() noexcept { return recycler_; }
     [[nodiscard]] failure_sink& failures() noexcept;
     std::size_t drain_failures(std::span<failure_record> out) noexcept;
@@ -133,6 +163,7 @@ class engine : public std::enable_shared_from_this<engine> {
     void set_guard(guard_level level) noexcept;
 
   private:
+    void make_kept();
     // Groups and workers; see worker_group.cpp.
     worker_group& add_group(worker_params params, unsigned workers);
     [[nodiscard]] std::uint32_t group_named(std::string_view name) const;
@@ -163,10 +194,15 @@ class engine : public std::enable_shared_from_this<engine> {
     void watch(worker_group& group, worker_seat& seat, std::uint64_t now) noexcept;
     [[nodiscard]] bool replace(worker_group& group, worker_seat& seat, std::uint64_t word) noexcept;
     void tell(const alert& what) noexcept;
+    bool tell_losses() noexcept;
+    void look_for_loss(const publisher_core& from) noexcept;
 
     std::uint32_t serve_round(subscription_core& sub, serve_context& context) noexcept;
     void let_go(subscription_core& sub) noexcept;
+    void prepare_cursor(publisher_core& from, const subscription_core& sub) noexcept;
     void join_cursors(subscription_core& sub) noexcept;
+    /// Recycles what waits for its handler; returns how many inbox-less conflated events that were.
+    std::uint64_t discard_all(subscription_core& sub) noexcept;
     void close_cursors(subscription_core& sub) noexcept;
     void finish_removal(subscription_core& sub) noexcept;
     [[nodiscard]] bool end_if_idle(subscription_core& sub) noexcept;
@@ -177,6 +213,11 @@ class engine : public std::enable_shared_from_this<engine> {
     [[nodiscard]] std::uint64_t lag_of(const subscription_core& sub, ring_class c) const noexcept;
     void serve_class(subscription_core& sub, ring_class c, serve_context& context,
                      std::uint32_t& done) noexcept;
+    void serve_in_sequence(subscription_core& sub, serve_context& context,
+                           std::uint32_t& done) noexcept;
+    void end_market_data(subscription_core& sub) noexcept;
+    void close_cursor(cursor_block& block) noexcept;
+    [[nodiscard]] bool kept_for(const subscription_core& sub) const noexcept;
     [[nodiscard]] bool all_taken() const noexcept;
     void close_publishers() noexcept;
     void drain(stop_report& report, std::chrono::steady_clock::time_point until) noexcept;
@@ -193,6 +234,8 @@ class engine : public std::enable_shared_from_this<engine> {
     alignas(cache_block) std::atomic<std::uint64_t> asleep_{0};
 
     // Rarely written.
+    alignas(cache_block) std::atomic<std::uint32_t> conflated_slots_{0};
+    std::atomic<std::uint64_t> to_tell_{0};  ///< counts something_to_tell()
     alignas(cache_block) std::atomic<std::uint64_t> live_{0};
     std::atomic<std::uint64_t> taken_numbers_{0};  ///< subscription blocks in use
     std::atomic<std::uint32_t> wanted_{0};
@@ -215,11 +258,14 @@ class engine : public std::enable_shared_from_this<engine> {
     std::unique_ptr<subscription_core[]> subscriptions_;
     std::array<std::unique_ptr<publisher_core>, max_live_publishers> publishers_;
     std::unique_ptr<slot_pool> duplicates_;
+    std::unique_ptr<slot_pool> kept_;
+    std::unique_ptr<std::atomic<std::uint64_t>[]> kept_sequences_;
+    std::unique_ptr<loss_watch> losses_;  ///< the supervisor's
     recycler recycler_;
     std::unique_ptr<failure_queue> failures_;
-    std::mutex stop_;           ///< one stop() at a time
-    std::mutex registry_;       ///< guards registration and removal; no handler runs in it
-    mutable std::mutex faces_;  ///< keeps a live consumer from ending while it is read
+    std::mutex stop_;              ///< one stop() at a time
+    mutable std::mutex registry_;  ///< guards registration and removal; no handler runs in it
+    mutable std::mutex faces_;     ///< keeps a live consumer from ending while it is read
     undelivered_callback undelivered_{};  ///< guarded by registry_
     bool stopped_ = false;                ///< guarded by registry_
     stop_report last_report_{};           ///< guarded by registry_

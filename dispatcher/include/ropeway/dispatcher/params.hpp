@@ -22,19 +22,35 @@ namespace ropeway {
 class executor;
 
 /// What happens when a subscription falls a whole ring behind. There is no default: the user names
-/// it at subscribe. Critical kinds are never lost under either.
+/// it at subscribe. Critical kinds are never lost under any of them: they wait in a backlog.
 enum class overflow : std::uint8_t {
     block,        ///< its publishers wait: the only policy by which one consumer delays another
     drop_oldest,  ///< the oldest market data is skipped; counted exactly and told in stream
+    /// The latest event of every conflation key is kept, older ones are folded into it, also while
+    /// the consumer is stuck. Only for kinds that event_traits::conflatable() names.
+    conflate,
+    /// It gets no market data any more, from any publisher; critical events go on. Told by an
+    /// alert, with the number of events that it missed up to then.
+    disconnect,
+};
+
+/// In which order a subscription gets market data and critical events of one publisher.
+enum class event_order : std::uint8_t {
+    critical_first,  ///< at most the handler in progress goes before a critical event
+    in_sequence,     ///< as they were published
 };
 
 /// How a handler gets the event.
 enum class delivery_mode : std::uint8_t {
     duplicate,  ///< an owned, mutable copy, recycled after the handler
     in_place,   ///< `const E&` in the ring's slot, which stays put while the handler runs
+    /// The ring's slot itself, mutable, while no other subscription lives; a duplicate otherwise,
+    /// and at guard level `full`.
+    original,
 };
 inline constexpr delivery_mode duplicate = delivery_mode::duplicate;
 inline constexpr delivery_mode in_place = delivery_mode::in_place;
+inline constexpr delivery_mode original = delivery_mode::original;
 
 /// Interest and delivery of one subscription.
 struct subscription_params {
@@ -46,6 +62,13 @@ struct subscription_params {
     std::vector<std::uint32_t> instruments{};
     /// Market data with a lower routing version is stale for this consumer from the start.
     std::uint64_t min_version = 0;
+    event_order order = event_order::critical_first;
+    /// Critical events of one publisher that may wait outside its ring while this consumer is
+    /// stuck, a power of two, 16..65536. Beyond it `publish` waits, and then fails: backlog_full.
+    std::uint32_t backlog = 1024;
+    /// For overflow::conflate: conflation keys of one publisher, 1..65536. Events of further keys
+    /// are lost when the ring laps them, counted by reason.
+    std::uint32_t conflation_keys = 1024;
     /// Name of the group that serves it; empty (default): the default group.
     std::string group{};
 };
@@ -118,6 +141,10 @@ struct dispatcher_params {
     /// Slots for duplicates; 0 (default): 128 for each possible subscription and 256 for each
     /// worker and publisher, so that a worker never finds the pool empty. At least 8 per worker.
     std::uint32_t duplicate_slots = 0;
+    /// Slots for events kept for subscriptions that fell a ring behind, 64..2^23; 0 (default): 1024
+    /// for each possible subscription. Half of them are for critical events alone. They are
+    /// touched, and so cost memory, only when used.
+    std::uint32_t kept_slots = 0;
     /// Misuse detection of slots and duplicates; may be changed while running.
     guard_level guard = guard_level::guard;
     violation_policy on_violation = violation_policy::log_and_drop;

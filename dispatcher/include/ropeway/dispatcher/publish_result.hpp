@@ -3,6 +3,7 @@
 // How a publish ended. A plain value.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string_view>
 
@@ -12,6 +13,8 @@ enum class publish_status : std::uint8_t {
     sent,           ///< committed; the slot is the publisher's again
     no_subscriber,  ///< nobody wants this kind: recycled at once (alarmed for critical kinds)
     full,           ///< a subscription held the ring until the deadline; the claim is still yours
+    backlog_full,   ///< a critical event, and a stuck subscription's backlog had no room until the
+                    ///< deadline: nobody got it; the claim is still yours
     would_block,    ///< inside a handler publish never waits; the claim is still yours
     stopped,        ///< the dispatcher stops or has stopped; the claim is still yours
     misuse,         ///< empty claim, another publisher's claim or two threads at once; reported
@@ -23,6 +26,7 @@ enum class publish_status : std::uint8_t {
         case publish_status::sent: return "sent";
         case publish_status::no_subscriber: return "no subscriber";
         case publish_status::full: return "full";
+        case publish_status::backlog_full: return "backlog full";
         case publish_status::would_block: return "would block";
         case publish_status::stopped: return "stopped";
         case publish_status::misuse: return "misuse";
@@ -35,8 +39,10 @@ struct publish_result {
     publish_status status = publish_status::misuse;
     /// Given at publish, dense per publisher from 1; 0 unless sent.
     std::uint64_t sequence = 0;
-    /// The subscription that held the ring, for `full` and `would_block`; valid while it lives.
+    /// The subscription that held the ring, for `full`, `backlog_full` and `would_block`.
     std::string_view held_by{};
+    /// How long this call waited for it.
+    std::chrono::nanoseconds waited{};
     /// Events that were sent: of a packet, without those that nobody wants; 1 or 0 for publish.
     std::uint32_t count = 0;
 

@@ -17,6 +17,7 @@
 
 #include <ropeway/dispatcher/publish_result.hpp>
 #include <ropeway/dispatcher/report.hpp>
+#include <ropeway/dispatcher/rescue_store.hpp>
 #include <ropeway/dispatcher/ring.hpp>
 #include <ropeway/dispatcher/subscription_core.hpp>
 #include <ropeway/pool/slab.hpp>
@@ -147,9 +148,19 @@ struct publisher_core {
     // --- any thread ------------------------------------------------------------------------
 
     [[nodiscard]] publisher_stats stats() const;
+    [[nodiscard]] std::uint64_t critical_unwanted() const noexcept {
+        return critical_unwanted_.get();
+    }
     /// The next position of a ring as the last commit left it.
     [[nodiscard]] std::uint64_t committed(ring_class c) const noexcept;
 
+    /// What rescues will need for a subscription that is about to join. Throws std::bad_alloc.
+    void make_store(const subscription_core& sub);
+
+    /// Of the event at a committed position; another's when it has been lapped.
+    [[nodiscard]] std::uint64_t sequence_in(ring_class c, std::uint64_t position) const noexcept {
+        return sequence_at(entry(c, position));
+    }
     /// True while a thread is inside; false shows stop() all that it did.
     [[nodiscard]] bool busy() const noexcept {
         return inside_.load(std::memory_order_acquire) != 0;  // pairs with leave()
@@ -171,6 +182,8 @@ struct publisher_core {
     std::string name_;
     publisher_params params_;
     std::uint16_t site_ = 0;  ///< its name, interned
+    /// What rescues keep, per subscription. Made before its cursor joins; kept for the next one.
+    std::vector<std::unique_ptr<rescue_store>> stores_;
 
     // Control words, rarely written.
     alignas(cache_block) std::atomic<std::uint32_t> closed_{0};
@@ -198,7 +211,7 @@ struct publisher_core {
     }
     [[nodiscard]] std::uint32_t entry(ring_class c, std::uint64_t position) const noexcept {
         const ring& places = rings[index_of(c)];
-        // Relaxed: written by this thread alone.
+        // Relaxed: written by the publisher's thread alone, before the tail.
         return places.entries[position & places.mask].load(std::memory_order_relaxed);
     }
     /// Of the last event placed: dense over both rings.
@@ -213,8 +226,18 @@ struct publisher_core {
     [[nodiscard]] bool wait_for(ring_class c, clock::time_point until) noexcept;
     [[nodiscard]] bool refresh(ring_class c) noexcept;
     void rescue(subscription_core& sub, ring_class c) noexcept;
-    void count_lost(cursor_block& block, const subscription_core& sub,
-                    std::uint32_t index) noexcept;
+    [[nodiscard]] std::uint64_t rescue_range(const subscription_core& sub, ring_class c,
+                                             std::uint64_t from, std::uint64_t to) noexcept;
+    static void disconnect(subscription_core& sub, cursor_block& block) noexcept;
+    void count_lost(cursor_block& block, std::uint32_t index) noexcept;
+    [[nodiscard]] bool keep_critical(rescue_store& store, const subscription_core& sub,
+                                     std::uint32_t index) noexcept;
+    void conflate(rescue_store& store, cursor_block& block, const subscription_core& sub,
+                  std::uint32_t index, std::uint64_t position) noexcept;
+    [[nodiscard]] std::uint64_t sequence_at(std::uint32_t index) const noexcept {
+        // Relaxed: stamped by the publisher's thread, before the tail.
+        return slots_.header(index).meta.load(std::memory_order_relaxed);
+    }
     [[nodiscard]] bool exchange(ring_class c) noexcept;
     void reclaim_limbo() noexcept;
     void pass(ring_class c, std::uint64_t upto) noexcept;

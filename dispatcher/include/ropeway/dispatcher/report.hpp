@@ -16,15 +16,23 @@ namespace ropeway {
 /// One subscription. Counters are exact once its consumer is idle.
 struct subscription_stats {
     std::string name;
-    consumer_stats consumer{};        ///< done, filtered, failed
-    std::uint64_t dropped = 0;        ///< wanted market data lost to overflow
-    kind_counts dropped_by_kind{};    ///< `dropped`, by kind
-    std::uint64_t first_dropped = 0;  ///< sequence of the first one lost; 0 = none
-    std::uint64_t last_dropped = 0;   ///< sequence of the last one lost
-    std::uint64_t starved = 0;        ///< wanted market data lost because no duplicate was free
-    std::uint64_t rescues = 0;        ///< times a publisher moved its cursor on
-    std::uint64_t lag = 0;            ///< committed events of both rings not yet taken
-    std::uint64_t slices = 0;         ///< turns it was given
+    consumer_stats consumer{};          ///< done, filtered, failed
+    std::uint64_t dropped = 0;          ///< wanted market data lost to overflow
+    kind_counts dropped_by_kind{};      ///< `dropped`, by kind
+    std::uint64_t first_dropped = 0;    ///< sequence of the first one lost; 0 = none
+    std::uint64_t last_dropped = 0;     ///< sequence of the last one lost
+    std::uint64_t dropped_no_key = 0;   ///< of `dropped`: beyond conflation_keys
+    std::uint64_t dropped_no_slot = 0;  ///< of `dropped`: no slot for kept events was free
+    bool disconnected = false;          ///< overflow::disconnect has ended its market data
+    std::uint64_t conflated = 0;        ///< replaced by a newer one of their key
+    kind_counts conflated_by_kind{};    ///< `conflated`, by kind
+    std::uint64_t backlog = 0;          ///< critical events that wait outside their ring now
+    std::uint64_t backlog_peak = 0;     ///< most of them at once, of one publisher
+    std::uint64_t backlogged = 0;       ///< critical events that came through a backlog
+    std::uint64_t starved = 0;          ///< handed over on the stack: no duplicate was free
+    std::uint64_t rescues = 0;          ///< times a publisher moved its cursor on
+    std::uint64_t lag = 0;     ///< committed events of both rings and the backlog not yet taken
+    std::uint64_t slices = 0;  ///< turns it was given
 };
 
 /// One publisher.
@@ -64,6 +72,8 @@ struct dispatcher_stats {
     std::uint64_t routing_version = 0;
     std::uint64_t duplicates_out = 0;   ///< copies with workers and in inboxes
     std::uint64_t duplicate_slots = 0;  ///< all of them
+    std::uint64_t kept_out = 0;         ///< events kept outside their rings
+    std::uint64_t kept_slots = 0;       ///< room for them
     std::uint64_t failures_recorded = 0;
     std::uint64_t failures_dropped = 0;  ///< the queue stayed full for failure_wait
     std::uint32_t workers_awake = 0;
@@ -85,8 +95,8 @@ struct stop_report {
     bool drained = false;       ///< every subscription took everything
     bool workers_gone = false;  ///< no worker runs any more
     bool threads_gone = false;  ///< the executor's threads ended too
-    /// Wanted events left, over all subscriptions; for one whose handler hangs, what its rings
-    /// hold.
+    /// Wanted events left, over all subscriptions; for one whose handler hangs, what its rings and
+    /// backlogs hold.
     std::uint64_t undelivered = 0;
     std::uint64_t undelivered_critical = 0;  ///< of these, critical
     std::uint64_t slots_outstanding = 0;     ///< claims and duplicates that did not come back

@@ -8,8 +8,9 @@
 //     either ring; one acquire load of it is a consistent cut over both.
 //  2. Whoever moves a cursor over [a, b) owns those positions for that subscription: its worker, or
 //     the publisher in a rescue, under the rescue bit.
-//  3. A blocking or critical cursor is moved by plain stores of the worker alone; only a lossy one
-//     by CAS, with the pin set before and entries read before.
+//  3. The market cursor of a blocking subscription is moved by plain stores of the worker alone;
+//     every other one by CAS, with the pin set before and entries read before, because its
+//     publisher moves it in a rescue.
 //  4. A slot is overwritten only when every cursor has passed its position and no pin covers it.
 #pragma once
 
@@ -74,8 +75,17 @@ struct alignas(cache_block) cursor_block {
     std::atomic<std::uint64_t> first_lost{0};  ///< sequence
     std::atomic<std::uint64_t> last_lost{0};   ///< sequence
     std::atomic<std::uint64_t> rescues{0};
-    /// 1: may be lapped. Written before the cursor joins; read by the publisher after the cursor.
-    std::atomic<std::uint32_t> lossy{0};
+    std::atomic<std::uint64_t> episode_first{0};  ///< sequence: first one lost of this episode
+    std::atomic<std::uint64_t> told{0};           ///< of `lost`, in stream; the worker's
+    /// 1: the store holds events. Set by the publisher, cleared by the worker before it takes them.
+    std::atomic<std::uint32_t> kept{0};
+    /// 1: the publisher may move the cursor. Written before the cursor joins; read by the publisher
+    /// after the cursor.
+    std::atomic<std::uint32_t> contended{0};
+    /// 1: an episode of losses lasts. Set by the publisher, cleared by the supervisor.
+    std::atomic<std::uint32_t> losing{0};
+    /// 1: ended by overflow::disconnect.
+    std::atomic<std::uint32_t> disconnected{0};
     /// The subscription's name, interned: here, because its block may be in other hands already.
     std::atomic<std::uint32_t> site{0};
     alignas(cache_block) std::atomic<std::uint64_t> lost_by_kind[max_event_kinds]{};

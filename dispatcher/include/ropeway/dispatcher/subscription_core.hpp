@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -15,13 +16,24 @@
 #include <ropeway/dispatcher/ring.hpp>
 #include <ropeway/pool/slot.hpp>
 
+namespace ropeway {
+class slot_pool;
+}
+
 namespace ropeway::detail {
 
 class engine;
 struct publisher_core;
 struct subscription_core;
 
-/// A batch of duplicates of one publisher and ring that wait for their handler.
+/// Where the events of a batch lie, and thus what ends with it.
+enum class held_in : std::uint8_t {
+    duplicates,  ///< slots of the pool of duplicates: recycled
+    kept,        ///< slots of the pool of kept events: recycled
+    ring,        ///< the ring's own: the pin is taken off
+};
+
+/// A batch of events of one publisher and ring that wait for their handler.
 struct inbox {
     std::array<slot_ref, batch_size> refs{};
     std::array<void*, batch_size> events{};
@@ -29,7 +41,9 @@ struct inbox {
     std::uint32_t head = 0;
     std::uint32_t count = 0;
     std::uint32_t lag = 0;
-    std::uint64_t lost_before = 0;  ///< told with the event at head, once
+    held_in where = held_in::duplicates;
+    std::uint64_t lost_before = 0;       ///< told with the event at head, once
+    std::uint64_t conflated_before = 0;  ///< as above
     publisher_core* from = nullptr;
     [[nodiscard]] bool empty() const noexcept { return head == count; }
 };
@@ -40,6 +54,7 @@ struct serve_context {
     std::uint64_t slice_ticks = 0;    ///< length of a slice
     std::uint64_t slice_end = 0;      ///< ticks
     std::uint64_t critical_seen = 0;  ///< value of the critical hint when critical was last served
+    std::uint64_t before = ~std::uint64_t{0};  ///< only events with a lower sequence
     bool slice_over = false;
     bool more = false;  ///< a ring held more than this round took
 };
@@ -51,11 +66,21 @@ using serve_fn = std::uint32_t (*)(subscription_core&, publisher_core&, ring_cla
 struct consumer_face {
     void* object = nullptr;
     serve_fn serve = nullptr;
-    void (*discard)(subscription_core&, engine&, inbox&) noexcept = nullptr;
+    void (*discard)(subscription_core&, engine&, ring_class) noexcept = nullptr;
     consumer_stats (*stats)(const void*) noexcept = nullptr;
     void (*update_min_version)(void*, std::uint64_t) noexcept = nullptr;
     bool (*wants)(const subscription_core&, const void* event) noexcept = nullptr;
+    void (*recycle)(engine&, slot_pool&, slot_ref) noexcept = nullptr;
+    void (*copy)(void* to, const void* from) noexcept = nullptr;
+    std::uint64_t (*conflation_key)(const void*) noexcept = nullptr;
+    void (*fold)(void* older, const void* newer) noexcept = nullptr;
     void (*destroy)(void*) noexcept = nullptr;
+};
+
+/// What a subscription wants. Replaced as a whole, never changed.
+struct interest {
+    kind_set kinds{};
+    std::vector<std::uint32_t> instruments{};  ///< sorted; empty = all
 };
 
 struct subscription_core {
@@ -73,30 +98,38 @@ struct subscription_core {
 
     // Constant while the subscription lives.
     alignas(cache_block) consumer_face face{};
+    std::unique_ptr<const interest> wanted{};
     std::uint32_t number = 0;
     std::uint32_t group = 0;  ///< who serves it
     overflow policy = overflow::block;
     delivery_mode delivery = delivery_mode::duplicate;
-    kind_set kinds{};
+    event_order order = event_order::critical_first;
     std::uint16_t site = 0;
-    std::vector<std::uint32_t> instruments{};  ///< sorted; empty = all
+    std::uint32_t backlog_capacity = 0;
+    std::uint32_t conflation_keys = 0;
     std::string name{};
+    enum disconnect_state : std::uint32_t { connected = 0, lapped = 1, disconnected = 2 };
+    /// overflow::disconnect. `lapped` by a publisher: whoever serves it next ends all market data.
+    std::atomic<std::uint32_t> market_data{connected};
 
     // Guarded by owned.
     alignas(cache_block) std::array<inbox, ring_classes> box{};
     std::uint64_t average_ticks = 0;  ///< of a handler call; 0 = unknown
     std::uint32_t next_publisher = 0;
-    std::vector<std::uint64_t> told_lost{};  ///< per publisher
-    counter_cell starved;                    ///< wanted events lost because no duplicate was free
+    bool kept_left = false;  ///< a store holds events that were taken out of its table
+    counter_cell starved;    ///< wanted events that had to do without a slot
     counter_cell slices;
+    /// Market data of other publishers that a disconnect left untaken, by kind.
+    std::array<counter_cell, max_event_kinds> missed{};
 
     /// True once it is to end: no handler is called any more.
     [[nodiscard]] bool ending() const noexcept {
         // Relaxed: asked by the worker; whoever waits for it synchronises through `owned`.
         return closing.load(std::memory_order_relaxed) != stays;
     }
-    [[nodiscard]] bool lossy(ring_class c) const noexcept {
-        return c == ring_class::market && policy == overflow::drop_oldest;
+    /// True when the publisher may move the cursor, so that the worker claims by CAS.
+    [[nodiscard]] bool contended(ring_class c) const noexcept {
+        return c == ring_class::critical || policy != overflow::block;
     }
 };
 

@@ -91,6 +91,20 @@ struct event_traits_base {
             return {};
         }
     }
+    /// Kinds of which the latest event of a key stands for the older ones. Critical kinds never
+    /// are.
+    [[nodiscard]] static constexpr bool conflatable(std::uint32_t) noexcept { return false; }
+    /// Events of a conflatable kind with the same key replace each other.
+    [[nodiscard]] static constexpr std::uint64_t conflation_key(const E& event) noexcept {
+        if constexpr (requires { event.instrument; } && detail::has_kind<E>) {
+            return static_cast<std::uint64_t>(event.kind) << 32U |
+                   static_cast<std::uint32_t>(event.instrument);
+        } else {
+            return 0;
+        }
+    }
+    /// Brings the newer event into the older one of its key; by default replaces it.
+    static constexpr void fold(E& older, const E& newer) noexcept { older = newer; }
     /// Copies into storage whose previous content is unspecified (constructed for a type that is
     /// not trivially copyable).
     static constexpr void clone(E& to, const E& from) noexcept { to = from; }
@@ -128,6 +142,12 @@ concept event_type = std::is_nothrow_default_constructible_v<E> &&
     { event_traits<E>::clone(e, c) }
     noexcept;
     { event_traits<E>::reset(e) }
+    noexcept;
+    { event_traits<E>::conflatable(k) }
+    noexcept->std::same_as<bool>;
+    { event_traits<E>::conflation_key(c) }
+    noexcept->std::same_as<std::uint64_t>;
+    { event_traits<E>::fold(e, c) }
     noexcept;
 };
 

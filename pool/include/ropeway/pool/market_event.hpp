@@ -42,6 +42,15 @@ struct market_event {
     friend constexpr bool operator==(const market_event&, const market_event&) noexcept = default;
 };
 
+/// Quotes and tickers stand for the older ones of their instrument; trades and book changes do not.
+template <>
+struct event_traits<market_event> : event_traits_base<market_event> {
+    [[nodiscard]] static constexpr bool conflatable(std::uint32_t kind) noexcept {
+        return kind == static_cast<std::uint32_t>(event_kind::quote) ||
+               kind == static_cast<std::uint32_t>(event_kind::ticker);
+    }
+};
+
 static_assert(sizeof(market_event) == 112, "market_event fills two cache lines with its header");
 static_assert(alignof(market_event) == 8);
 static_assert(std::is_trivially_copyable_v<market_event>);

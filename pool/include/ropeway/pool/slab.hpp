@@ -115,6 +115,11 @@ class alignas(cache_block) slab {
         return *std::launder(reinterpret_cast<const slot_header*>(slot(index)));
     }
     /// The reference of a slot that was never used.
+    /// The reference by which a slot is held now. For whoever holds it and kept its number only.
+    [[nodiscard]] slot_ref current(std::uint32_t index) const noexcept {
+        // Relaxed: the holder's own, or handed to him in order.
+        return {index, slot_word::generation(header(index).word.load(std::memory_order_relaxed))};
+    }
     [[nodiscard]] static constexpr slot_ref initial(std::uint32_t index) noexcept {
         return {index, 0};
     }

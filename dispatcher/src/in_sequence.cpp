@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Serving a subscription in the order of publication: both rings of a publisher are merged by
+// sequence, over one cut through its tail.
+#include <algorithm>
+#include <array>
+#include <atomic>
+
+#include <ropeway/dispatcher/binding.hpp>
+#include <ropeway/dispatcher/engine.hpp>
+
+namespace ropeway::detail {
+namespace {
+
+/// Times that a turn changes between a publisher's rings before the next publisher's turn.
+constexpr int stretches_per_turn = 16;
+
+/// What of one publisher comes next, among all that was committed when this was made. What is
+/// committed behind the cut waits for the next one: an event that we do not see yet could come
+/// before one that we do.
+class sequence_cut {
+  public:
+    sequence_cut(subscription_core& sub, publisher_core& from) noexcept : sub_(&sub), from_(&from) {
+        // Acquire pairs with commit(): one load for both rings.
+        const std::uint64_t tail = from.tail.load(std::memory_order_acquire);
+        for (const ring_class c : {ring_class::market, ring_class::critical}) {
+            const std::size_t r = index_of(c);
+            // Relaxed: any position of the last 2^31 serves.
+            const std::uint64_t near = from.base_[r].load(std::memory_order_relaxed);
+            end_ += ends_[r] = tail_word::extend(near, tail_word::count(tail, c));
+        }
+    }
+
+    /// The ring whose turn it is and, in the context, the sequence before which its turn ends;
+    /// false when there is nothing left, or a rescue is at work.
+    [[nodiscard]] bool next(ring_class& c, serve_context& context) const noexcept {
+        std::array<std::uint64_t, ring_classes> head{};
+        for (const ring_class of : {ring_class::market, ring_class::critical}) {
+            if (!first_of(of, head[index_of(of)], *context.owner)) {
+                context.more = true;
+                return false;
+            }
+        }
+        c = head[0] < head[1] ? ring_class::market : ring_class::critical;
+        context.before = std::min(head[1 - index_of(c)], end_ + 1);
+        return head[index_of(c)] <= end_;
+    }
+
+  private:
+    /// Sequence of the first event of a ring, kept ones before; beyond the cut when there is none.
+    /// False when it cannot be told now.
+    [[nodiscard]] bool first_of(ring_class c, std::uint64_t& sequence,
+                                engine& owner) const noexcept {
+        sequence = end_ + 1;
+        taken_range at;
+        if (!look_at(*sub_, *from_, c, at)) {
+            return (at.cursor & cursor_word::closed_bit) != 0;
+        }
+        if (kept_waits(*sub_, *from_, c)) {
+            const first_kept kept = look_at_kept(*sub_, *from_, c, at, owner, sequence);
+            if (kept != first_kept::none) {
+                return kept == first_kept::found;
+            }
+        }
+        if (at.first < ends_[index_of(c)]) {
+            sequence = from_->sequence_in(c, at.first);
+        }
+        // Lapped meanwhile? Then the cursor has moved. The fence keeps this look behind those.
+        std::atomic_thread_fence(std::memory_order_acquire);
+        const cursor_block& block = from_->rings[index_of(c)].cursors[sub_->number];
+        return block.cursor.load(std::memory_order_relaxed) == at.cursor;  // relaxed: the fence
+    }
+
+    subscription_core* sub_;
+    publisher_core* from_;
+    std::uint64_t end_ = 0;
+    std::array<std::uint64_t, ring_classes> ends_{};
+};
+
+}  // namespace
+
+void engine::serve_in_sequence(subscription_core& sub, serve_context& context,
+                               std::uint32_t& done) noexcept {
+    for (const ring_class c : {ring_class::market, ring_class::critical}) {
+        const inbox& box = sub.box[index_of(c)];
+        if (!box.empty()) {  // one of the two at most
+            done += sub.face.serve(sub, *box.from, c, context);
+            if (!box.empty()) {
+                return;  // its slice is over
+            }
+        }
+    }
+    const auto all = publishers();
+    for (std::size_t i = 0; i < all.size() && !context.slice_over; ++i) {
+        publisher_core& from = *all[(i + sub.next_publisher) % all.size()];
+        const sequence_cut cut{sub, from};
+        ring_class c = ring_class::market;
+        int stretches = 0;
+        while (!context.slice_over && !sub.ending() && cut.next(c, context)) {
+            if (++stretches > stretches_per_turn) {
+                context.more = true;
+                break;
+            }
+            done += sub.face.serve(sub, from, c, context);
+            if (!sub.box[index_of(c)].empty()) {
+                return;
+            }
+        }
+        context.before = ~std::uint64_t{0};
+    }
+    ++sub.next_publisher;
+}
+
+}  // namespace ropeway::detail
