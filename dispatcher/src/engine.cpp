@@ -3,8 +3,6 @@
 // Construction, registration and statistics of the engine.
 #include <ropeway/dispatcher/engine.hpp>
 
-#include <sched.h>
-
 #include <algorithm>
 #include <bit>
 #include <stdexcept>
@@ -15,6 +13,7 @@
 #include <ropeway/pool/thread_number.hpp>
 
 #include "failure_queue.hpp"
+#include "params_check.hpp"
 #include "spin.hpp"
 #include "supervisor.hpp"
 #include "system.hpp"
@@ -27,87 +26,6 @@ constexpr std::uint32_t kept_per_subscription = 1024;
 
 /// How long unsubscribe() waits for a handler that stop() gave up.
 constexpr std::chrono::seconds patience_after_stop{1};
-
-unsigned processors_allowed() noexcept {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    if (sched_getaffinity(0, sizeof(set), &set) != 0) {
-        return std::max(1U, std::thread::hardware_concurrency());
-    }
-    return static_cast<unsigned>(std::max(1, CPU_COUNT(&set)));
-}
-
-[[noreturn]] void refuse(std::string_view field, std::int64_t value, std::string_view legal) {
-    throw std::invalid_argument(std::string{field} + " is " + std::to_string(value) +
-                                ", and must be " + std::string{legal} + ".");
-}
-
-void in_range(std::string_view field, std::int64_t value, std::int64_t low, std::int64_t high) {
-    if (value < low || value > high) {
-        refuse(field, value, "between " + std::to_string(low) + " and " + std::to_string(high));
-    }
-}
-
-void power_of_two(std::string_view field, std::uint32_t value) {
-    if (!std::has_single_bit(value) || value < 16 || value > (1U << 20U)) {
-        const auto next =
-            std::clamp<std::uint64_t>(std::bit_ceil(std::uint64_t{value}), 16, 1U << 20U);
-        refuse(field, value,
-               "a power of two between 16 and 1048576; the next one is " + std::to_string(next));
-    }
-}
-
-void check(std::string_view name, overflow policy, const subscription_params& params) {
-    if (params.kinds.empty()) {
-        throw std::invalid_argument("subscription \"" + std::string{name} +
-                                    "\": kinds is empty, so it would never get an event. Name the "
-                                    "kinds it wants, or all_kinds.");
-    }
-    if (!std::has_single_bit(params.backlog)) {
-        refuse("subscription_params::backlog", params.backlog, "a power of two, 16 to 65536");
-    }
-    in_range("subscription_params::backlog", params.backlog, 16, 65536);
-    if (policy == overflow::conflate) {
-        in_range("subscription_params::conflation_keys", params.conflation_keys, 1, 65536);
-    }
-}
-
-void check(const worker_params& workers) {
-    if (workers.name.empty() || workers.name.size() > 12) {
-        throw std::invalid_argument("worker_params::name is \"" + workers.name +
-                                    "\", and must have 1 to 12 characters.");
-    }
-    in_range("worker_params::count", workers.count, 0, 256);
-    in_range("worker_params::slice (ns)", workers.slice.count(), 1000, 1'000'000'000);
-    in_range("worker_params::linger (ns)", workers.linger.count(), 0, 1'000'000'000);
-    in_range("worker_params::replacements", workers.replacements, 0, 64);
-    in_range("worker_params::replace_after (ns)", workers.replace_after.count(), 1'000'000,
-             1'000'000'000);
-    in_range("worker_params::stall_limit (ns)", workers.stall_limit.count(), 1'000'000,
-             std::chrono::nanoseconds::max().count());
-}
-
-dispatcher_params checked(dispatcher_params params) {
-    check(params.workers);
-    in_range("dispatcher_params::groups (how many)",
-             static_cast<std::int64_t>(params.groups.size()), 0, max_groups - 1);
-    std::vector<std::string> names{params.workers.name};
-    for (const worker_params& group : params.groups) {
-        check(group);
-        if (std::find(names.begin(), names.end(), group.name) != names.end()) {
-            throw std::invalid_argument("two groups of workers are named \"" + group.name +
-                                        "\": a subscription could not tell them apart.");
-        }
-        names.push_back(group.name);
-    }
-    in_range("dispatcher_params::max_subscriptions", params.max_subscriptions, 1,
-             max_live_subscriptions);
-    in_range("dispatcher_params::max_publishers", params.max_publishers, 1, max_live_publishers);
-    in_range("dispatcher_params::failure_capacity", params.failure_capacity, 64, 1U << 20U);
-    in_range("dispatcher_params::failure_wait (ns)", params.failure_wait.count(), 0,
-             std::chrono::nanoseconds::max().count());
-    return params;
-}
 
 /// Enough that a worker never finds the pool empty: leftovers of every subscription's inboxes, and
 /// what threads park in their magazines.
@@ -139,7 +57,8 @@ engine::engine(dispatcher_params params, slab_ops ops, std::size_t slot_size)
     const std::uint32_t slots =
         params_.duplicate_slots != 0
             ? params_.duplicate_slots
-            : duplicates_for(params_.max_subscriptions, workers_ + params_.max_publishers);
+            : duplicates_for(params_.max_subscriptions,  // each may have a thread of its own
+                             workers_ + params_.max_publishers + params_.max_subscriptions);
     in_range("dispatcher_params::duplicate_slots", slots, 8 * workers_, 1U << 24U);
     slot_pool_params pool;
     pool.storage.name = params_.name + " duplicates";
@@ -147,6 +66,7 @@ engine::engine(dispatcher_params params, slab_ops ops, std::size_t slot_size)
     pool.storage.slot_bytes = slot_size_;
     pool.storage.guard = params_.guard;
     pool.storage.memory = params_.memory;
+    pool.storage.prepare = params_.prepare;
     pool.storage.policy = params_.on_violation;
     pool.storage.ops = ops_;
     pool.storage.meta = meta_use::site;
@@ -174,6 +94,7 @@ void engine::make_kept() {
     pool.storage.slot_bytes = slot_size_;
     pool.storage.guard = params_.guard;
     pool.storage.memory = params_.memory;
+    pool.storage.prepare = params_.prepare;
     pool.storage.policy = params_.on_violation;
     pool.storage.ops = ops_;
     pool.storage.meta = meta_use::site;
@@ -207,9 +128,13 @@ std::span<const std::unique_ptr<publisher_core>> engine::publishers() const noex
     return {publishers_.data(), publisher_count_.load(std::memory_order_acquire)};
 }
 
-worker_group& engine::add_group(worker_params params, unsigned workers) {
+worker_group& engine::add_group(worker_params params, unsigned workers, bool own) {
     const std::uint32_t number = group_count();
     groups_[number] = std::make_unique<worker_group>(*this, number, std::move(params), workers);
+    groups_[number]->own = own;
+    // Relaxed: the count publishes it.
+    groups_[number]->life.store(own ? worker_group::vacant : worker_group::active,
+                                std::memory_order_relaxed);
     group_count_.store(number + 1, std::memory_order_release);  // pairs with group_count()
     return *groups_[number];
 }
@@ -217,6 +142,9 @@ worker_group& engine::add_group(worker_params params, unsigned workers) {
 std::uint32_t engine::group_named(std::string_view name) const {
     std::string all;
     for (std::uint32_t i = 0; i < group_count(); ++i) {
+        if (groups_[i]->own) {
+            continue;
+        }
         if (name.empty() || groups_[i]->params.name == name) {
             return i;
         }
@@ -246,6 +174,7 @@ publisher_core& engine::add_publisher(std::string_view name, const publisher_par
     storage.slot_bytes = slot_size_;
     storage.guard = duplicates_->storage().level();
     storage.memory = params_.memory;
+    storage.prepare = params_.prepare;
     storage.policy = params_.on_violation;
     storage.ops = ops_;
     publishers_[number] = std::make_unique<publisher_core>(*this, number, std::string{name}, params,
@@ -294,14 +223,20 @@ subscription_core& engine::add_subscription(std::string_view name, overflow poli
         throw std::logic_error("subscription \"" + std::string{name} +
                                "\": subscribe() after stop(): make a new dispatcher.");
     }
-    const std::uint32_t group = group_named(params.group);
+    std::uint32_t group = 0;
     subscription_core& sub = subscriptions_[vacant_number()];
     std::sort(params.instruments.begin(), params.instruments.end());
     sub.wanted = std::make_unique<const interest>(
         interest{.kinds = params.kinds, .instruments = std::move(params.instruments)});
+    switch (params.execution) {
+        case execution_mode::group: group = group_named(params.group); break;
+        case execution_mode::inline_: break;
+        case execution_mode::own_thread: group = own_group(name, params).number; break;
+    }
     sub.group = group;
     sub.policy = policy;
     sub.delivery = params.delivery;
+    sub.execution = params.execution;
     sub.order = params.order;
     sub.backlog_capacity = params.backlog;
     sub.conflation_keys = policy == overflow::conflate ? params.conflation_keys : 0;
@@ -312,6 +247,9 @@ subscription_core& engine::add_subscription(std::string_view name, overflow poli
     }
     duplicates_->name_holder(sub.site, name);
     kept_->name_holder(sub.site, name);
+    if (sub.execution == execution_mode::own_thread) {
+        begin_own(*groups_[group]);
+    }
     sub.face = face;
     static_cast<void>(holder.release());
     sub.average_ticks = 0;
@@ -328,13 +266,22 @@ subscription_core& engine::add_subscription(std::string_view name, overflow poli
     sub.market_data.store(subscription_core::connected, std::memory_order_relaxed);
     taken_numbers_.fetch_or(bit_of(sub.number), std::memory_order_relaxed);  // under the lock
     // Relaxed: the live bit publishes it.
-    groups_[group]->members.fetch_or(bit_of(sub.number), std::memory_order_relaxed);
+    (sub.execution == execution_mode::inline_ ? inline_ : groups_[group]->members)
+        .fetch_or(bit_of(sub.number), std::memory_order_relaxed);
     join_cursors(sub);
     sub.owned.store(subscription_core::idle,
                     std::memory_order_release);  // pairs with serve()'s CAS
     refresh_wanted();
     wake();  // a worker may have looked between the live bit and `owned`, and found nobody
     return sub;
+}
+
+void engine::joined(const subscription_core& sub) noexcept {
+    if (sub.execution == execution_mode::inline_) {
+        // A publish that did not see it yet shows us its tail after this.
+        barrier_everywhere();
+        serve_inline();
+    }
 }
 
 void engine::prepare_cursor(publisher_core& from, const subscription_core& sub) noexcept {
@@ -486,8 +433,8 @@ void engine::finish_removal(subscription_core& sub) noexcept {
     {
         const std::lock_guard lock{faces_};
         live_.fetch_and(~bit_of(sub.number), std::memory_order_seq_cst);  // pairs with refresh()
-        groups_[sub.group]->members.fetch_and(~bit_of(sub.number),
-                                              std::memory_order_relaxed);  // relaxed: as above
+        (sub.execution == execution_mode::inline_ ? inline_ : groups_[sub.group]->members)
+            .fetch_and(~bit_of(sub.number), std::memory_order_relaxed);  // relaxed: as above
         object = std::exchange(sub.face.object, nullptr);
     }
     static_cast<void>(discard_all(sub));
@@ -497,6 +444,9 @@ void engine::finish_removal(subscription_core& sub) noexcept {
         kept_->flush_thread();
     }
     const std::lock_guard lock{registry_};
+    if (sub.execution == execution_mode::own_thread) {
+        retire(sub);
+    }
     refresh_wanted();
     taken_numbers_.fetch_and(~bit_of(sub.number), std::memory_order_release);  // vacant_number()
 }
@@ -510,6 +460,15 @@ std::uint64_t engine::flip(std::uint64_t to) noexcept {
     } while (!version_.compare_exchange_weak(now, next, std::memory_order_seq_cst,
                                              std::memory_order_relaxed));
     return next;
+}
+
+void engine::warm_up(const memory_params& how) {
+    const std::lock_guard lock{registry_};
+    duplicates_->warm_up(how);
+    kept_->warm_up(how);
+    for (const auto& from : publishers()) {
+        from->slots_.warm_up(how, from->slots_.slots());
+    }
 }
 
 void engine::set_guard(guard_level level) noexcept {

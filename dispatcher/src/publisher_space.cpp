@@ -94,7 +94,9 @@ bool publisher_core::wait_for(ring_class c, clock::time_point until) noexcept {
                 owner_->ramp(nullptr);
             }
         }
-        wait.pause();
+        if (!owner_->params().publishers_help || !owner_->help()) {
+            wait.pause();
+        }
     }
     return false;
 }

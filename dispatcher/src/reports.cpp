@@ -90,6 +90,10 @@ dispatcher_stats engine::stats() const {
     out.failures_dropped = failures_->dropped();
     for (unsigned i = 0; i < group_count(); ++i) {
         const worker_group& group = *groups_[i];
+        const std::lock_guard lock{faces_};  // an own thread's group changes its name under it
+        if (group.life.load(std::memory_order_relaxed) == worker_group::vacant) {  // relaxed: ditto
+            continue;
+        }
         group_stats& one = out.groups.emplace_back();
         one.name = group.params.name;
         // Relaxed throughout: numbers for a reader.
@@ -99,7 +103,8 @@ dispatcher_stats engine::stats() const {
         one.awake = group.awake.load(std::memory_order_relaxed);
         one.wakes = group.wakes.load(std::memory_order_relaxed);
         one.replaced = group.replaced.get();
-        one.replaced_now = job_word::allowed(jobs) - group.workers;
+        one.replaced_now =
+            job_word::allowed(jobs) - std::min(job_word::allowed(jobs), group.workers);
         one.stalls = group.stalls.get();
         out.workers_awake += one.awake;
         out.wakes += one.wakes;

@@ -71,8 +71,15 @@ bool engine::supervise() noexcept {
     const std::uint64_t now = tick_clock::now();
     for (unsigned i = 0; i < group_count(); ++i) {
         worker_group& group = *groups_[i];
+        // Acquire pairs with begin_own() and retire().
+        const std::uint32_t life = group.life.load(std::memory_order_acquire);
+        if (life == worker_group::vacant ||
+            (life == worker_group::retiring && end_retired(group))) {
+            continue;
+        }
         // seq_cst: see supervisor::loop().
-        busy |= job_word::running(group.jobs.load(std::memory_order_seq_cst)) != 0;
+        busy |= life == worker_group::retiring ||
+                job_word::running(group.jobs.load(std::memory_order_seq_cst)) != 0;
         for (unsigned s = 0; s < group.seat_count; ++s) {
             watch(group, group.seats[s], now);
         }
@@ -103,7 +110,8 @@ void engine::watch(worker_group& group, worker_seat& seat, std::uint64_t now) no
     const site_id site = seat.site();
     if (lasts > group.replace_ticks && doing != worker_seat::written_off) {
         const std::uint64_t before = group.replaced.get();
-        if (!replace(group, seat, word) && !std::exchange(seat.told_refused, true)) {
+        if (!replace(group, seat, word) && group.params.replacements != 0 &&
+            !std::exchange(seat.told_refused, true)) {
             tell({.kind = alert_kind::no_more_replacements,
                   .subscription = site_text(site),
                   .group = group.params.name,

@@ -8,11 +8,14 @@
 #include "worker_group.hpp"
 
 #include <bit>
+#include <mutex>
+#include <stdexcept>
 #include <utility>
 
 #include <ropeway/consumer/clock.hpp>
 #include <ropeway/dispatcher/engine.hpp>
 
+#include "supervisor.hpp"
 #include "system.hpp"
 
 namespace ropeway::detail {
@@ -27,20 +30,101 @@ namespace {
 worker_group::worker_group(engine& of, unsigned index, worker_params with, unsigned count)
     : owner(&of),
       number(index),
-      params(std::move(with)),
       workers(count),
-      slice_ticks(ticks(params.slice)),
-      linger_ticks(ticks(params.linger)),
-      replace_ticks(ticks(params.replace_after)),
-      stall_ticks(ticks(params.stall_limit)),
-      where(params.where ? std::move(params.where) : make_arena_executor(params.name)),
-      seats(std::make_unique<worker_seat[]>(count + params.replacements)),
-      seat_count(count + params.replacements),
+      seats(std::make_unique<worker_seat[]>(count + with.replacements)),
+      seat_count(count + with.replacements),
       jobs(std::uint64_t{count} * job_word::one_allowed) {
+    use(std::move(with));
+}
+
+void worker_group::use(worker_params with) {
+    params = std::move(with);
+    slice_ticks = ticks(params.slice);
+    linger_ticks = ticks(params.linger);
+    replace_ticks = ticks(params.replace_after);
+    stall_ticks = ticks(params.stall_limit);
+    where = params.where ? std::move(params.where) : make_arena_executor(params.name);
     params.where.reset();
 }
 
 executor::job worker_group::job() { return {owner->shared_from_this(), this}; }
+
+worker_group& engine::own_group(std::string_view name, const subscription_params& params) {
+    worker_params with = params_.workers;  // its slice and limits
+    with.name = name.empty() ? "own" : std::string{name.substr(0, 12)};
+    with.count = 1;
+    with.replacements = 0;
+    with.wait = params.wait;
+    thread_params thread = params.thread;
+    thread.name = thread.name.empty() ? with.name : thread.name;
+    with.where = make_thread_executor(std::move(thread));
+    const std::lock_guard lock{faces_};  // nobody reads the name meanwhile
+    for (unsigned i = 0; i < group_count(); ++i) {
+        worker_group& group = *groups_[i];
+        // Acquire pairs with end_retired(): its former thread is gone.
+        if (group.own && group.life.load(std::memory_order_acquire) == worker_group::vacant) {
+            group.use(std::move(with));
+            group.wakes.store(0, std::memory_order_relaxed);  // relaxed: a count
+            group.stalls.set(0);
+            return group;
+        }
+    }
+    if (group_count() == max_groups) {
+        throw std::length_error("subscription \"" + std::string{name} + "\": all " +
+                                std::to_string(max_groups) +
+                                " groups of workers and own threads are in use. Let it join a "
+                                "group of workers (subscription_params::group).");
+    }
+    return add_group(std::move(with), 1, true);
+}
+
+void engine::begin_own(worker_group& group) {
+    // Relaxed: written under the registry's lock, which we hold.
+    if (started_.load(std::memory_order_relaxed) != 0) {
+        group.replacements = group.where->start(1, 0, &run_worker, group.job());
+        group.life.store(worker_group::active, std::memory_order_release);  // pairs: supervise()
+        // Of a reused one: a publish that still took it for asleep may have asked for a worker.
+        if (!may_start_another(group)) {
+            allow_one_more(group);
+        }
+        asleep_.fetch_or(bit_of(group.number), std::memory_order_seq_cst);
+        if (group.params.wait != wait_strategy::park) {
+            wake_group(group);
+        }
+    } else {
+        group.life.store(worker_group::active, std::memory_order_release);  // as above
+    }
+}
+
+void engine::retire(subscription_core& sub) noexcept {
+    worker_group& group = *groups_[sub.group];
+    // Relaxed: written under the registry's lock, which we hold.
+    if (started_.load(std::memory_order_relaxed) == 0) {
+        group.life.store(worker_group::vacant, std::memory_order_relaxed);
+        return;
+    }
+    // Release pairs with end_retired(): nobody is a member any more.
+    group.life.store(worker_group::retiring, std::memory_order_release);
+    supervisor_->unpark();
+}
+
+bool engine::end_retired(worker_group& group) noexcept {
+    std::uint64_t was = group.jobs.load(std::memory_order_acquire);  // pairs with job_over()
+    if (job_word::running(was) != 0) {
+        return false;
+    }
+    // A publish that took it for asleep may ask for a worker until the next life: it is owed one.
+    // acq_rel: one order with submit().
+    if (!group.jobs.compare_exchange_strong(
+            was, was - std::uint64_t{job_word::allowed(was)} * job_word::one_allowed,
+            std::memory_order_acq_rel, std::memory_order_relaxed)) {
+        return false;
+    }
+    asleep_.fetch_and(~bit_of(group.number), std::memory_order_seq_cst);
+    static_cast<void>(group.where->stop(std::chrono::steady_clock::time_point::max()));
+    group.life.store(worker_group::vacant, std::memory_order_release);  // pairs with own_group()
+    return true;
+}
 
 void engine::wake_slow() noexcept {
     if (stopping()) {

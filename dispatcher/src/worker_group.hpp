@@ -117,10 +117,18 @@ struct worker_group {
 
     /// What a job of its executor works on; keeps the engine alive.
     [[nodiscard]] executor::job job();
+    /// Takes over parameters; of a vacant group.
+    void use(worker_params with);
 
-    // Constant after construction.
+    /// Of a subscription's own thread: vacant before and after, retiring until the supervisor has
+    /// seen the thread end. Other groups are active all the time.
+    enum life_state : std::uint32_t { vacant = 0, active = 1, retiring = 2 };
+
+    // Constant after construction; of an own thread's, while it is not vacant.
     engine* owner;
     unsigned number;
+    bool own = false;
+    std::atomic<std::uint32_t> life{active};
     worker_params params;
     unsigned workers;
     std::uint64_t slice_ticks;

@@ -33,9 +33,19 @@ constexpr int pauses_apart = 32;
 /// in the cache for the others.
 constexpr int batches_per_turn = 4;
 
+[[nodiscard]] bool in_use(const worker_group& group) noexcept {
+    // Acquire pairs with end_retired() and begin_own().
+    return group.life.load(std::memory_order_acquire) != worker_group::vacant;
+}
+
 }  // namespace
 
 void engine::start() {
+    start_workers();
+    serve_inline();  // what was published before
+}
+
+void engine::start_workers() {
     const std::lock_guard lock{registry_};
     if (started_.load(std::memory_order_relaxed) != 0 || stopped_) {  // relaxed: under the lock
         throw std::logic_error(stopped_ ? "start() after stop(): make a new dispatcher."
@@ -46,6 +56,9 @@ void engine::start() {
     try {
         for (; begun < groups; ++begun) {
             worker_group& group = *groups_[begun];
+            if (!in_use(group)) {
+                continue;
+            }
             group.replacements = group.where->start(group.workers, group.params.replacements,
                                                     &run_worker, group.job());
         }
@@ -54,19 +67,23 @@ void engine::start() {
             [](void* self) noexcept { return static_cast<engine*>(self)->supervise(); }, this);
     } catch (...) {
         while (begun != 0) {
-            static_cast<void>(
-                groups_[--begun]->where->stop(std::chrono::steady_clock::time_point::max()));
+            worker_group& group = *groups_[--begun];
+            static_cast<void>(in_use(group) &&
+                              group.where->stop(std::chrono::steady_clock::time_point::max()));
         }
         throw;
     }
     started_.store(1, std::memory_order_seq_cst);  // pairs with ramp_group()
     for (unsigned i = 0; i < groups; ++i) {
-        asleep_.fetch_or(bit_of(i), std::memory_order_seq_cst);
+        if (in_use(*groups_[i])) {
+            asleep_.fetch_or(bit_of(i), std::memory_order_seq_cst);
+        }
     }
     // A publish that still saw nobody asleep shows us its tail after this.
     barrier_everywhere();
     for (unsigned i = 0; i < groups; ++i) {
-        if (groups_[i]->params.wait != wait_strategy::park || any_ready(*groups_[i], nullptr)) {
+        if (in_use(*groups_[i]) &&
+            (groups_[i]->params.wait != wait_strategy::park || any_ready(*groups_[i], nullptr))) {
             wake_group(*groups_[i]);
         }
     }
@@ -100,7 +117,8 @@ bool engine::work(worker_group& group, worker_seat& seat) noexcept {
     std::uint64_t busy_since = tick_clock::now();
     idle_wait wait{group.params.wait};
     for (;;) {
-        if (stopping()) {
+        // Acquire pairs with retire(): there is no member any more.
+        if (stopping() || group.life.load(std::memory_order_acquire) == worker_group::retiring) {
             group.awake.fetch_sub(1, std::memory_order_seq_cst);  // nobody is woken any more
             break;
         }
@@ -172,6 +190,11 @@ engine::look engine::look_once(worker_group& group, worker_seat& seat,
         }
         if (was == worker_seat::serving_out) {
             group.awake.fetch_add(1, std::memory_order_seq_cst);  // looks again before it leaves
+        }
+        // What its handlers published to inline subscriptions. Relaxed: as in serve_inline().
+        if (inline_.load(std::memory_order_relaxed) != 0 && !serve_inline(&group, &seat))
+            [[unlikely]] {
+            return look::written_off;
         }
     }
     if (served == 0) {
@@ -341,6 +364,14 @@ bool engine::anything_runs() const noexcept {
             return true;
         }
     }
+    // Acquire: a publisher's inline handler is over, and visible.
+    for (std::uint64_t left = inline_.load(std::memory_order_acquire); left != 0;
+         left &= left - 1) {
+        if (subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))].owned.load(
+                std::memory_order_acquire) == subscription_core::served) {
+            return true;
+        }
+    }
     return false;
 }
 
@@ -395,6 +426,7 @@ void engine::drain(stop_report& report, std::chrono::steady_clock::time_point un
     while (started && !report.drained && std::chrono::steady_clock::now() < until) {
         wake();
         ramp(nullptr);
+        serve_inline();  // what nobody could serve, on this thread
         std::this_thread::sleep_for(std::chrono::microseconds{100});
         report.drained = all_taken();
     }
@@ -409,7 +441,8 @@ void engine::drain(stop_report& report, std::chrono::steady_clock::time_point un
     supervisor_->stop();
     report.threads_gone = true;
     for (unsigned i = 0; started && i < group_count(); ++i) {
-        report.threads_gone = groups_[i]->where->stop(grace) && report.threads_gone;
+        report.threads_gone =
+            (!in_use(*groups_[i]) || groups_[i]->where->stop(grace)) && report.threads_gone;
     }
     if (!report.workers_gone) {
         // Release pairs with remove_subscription(): nobody waits for the handler that hangs.

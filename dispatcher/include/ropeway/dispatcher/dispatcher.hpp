@@ -52,7 +52,7 @@ class dispatcher {
         if constexpr (handler_for<callable, const E&>) {
             auto face = detail::binding<E, callable>::make(name, std::forward<Handler>(handler),
                                                            &engine_->failures(), params);
-            return {engine_, engine_->add_subscription(name, policy, std::move(params), face)};
+            return join(name, policy, std::move(params), face);
         } else {
             if (in_ring) {
                 throw std::invalid_argument(
@@ -63,7 +63,7 @@ class dispatcher {
             }
             auto face = detail::binding<E, callable>::make(name, std::forward<Handler>(handler),
                                                            &engine_->failures(), params);
-            return {engine_, engine_->add_subscription(name, policy, std::move(params), face)};
+            return join(name, policy, std::move(params), face);
         }
     }
 
@@ -109,10 +109,22 @@ class dispatcher {
     std::size_t drain_failures(std::span<failure_record> out) noexcept {
         return engine_->drain_failures(out);
     }
+    /// Touches, locks or asks for huge pages for every slot made so far, so that no event meets a
+    /// page fault. Throws memory_error with the remedy.
+    void warm_up(const memory_params& how = {.prefault = true}) { engine_->warm_up(how); }
     /// Changes misuse detection of all slots and duplicates while running.
     void set_guard(guard_level level) noexcept { engine_->set_guard(level); }
 
   private:
+    [[nodiscard]] ropeway::subscription join(std::string_view name, overflow policy,
+                                             subscription_params params,
+                                             detail::consumer_face face) {
+        detail::subscription_core& core =
+            engine_->add_subscription(name, policy, std::move(params), face);
+        ropeway::subscription out{engine_, core};
+        engine_->joined(core);
+        return out;
+    }
     static void check_conflatable(std::string_view name, overflow policy, kind_set kinds) {
         using traits = event_traits<E>;
         std::string others;

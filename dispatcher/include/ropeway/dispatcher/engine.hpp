@@ -53,6 +53,8 @@ class engine : public std::enable_shared_from_this<engine> {
     publisher_core& add_publisher(std::string_view name, const publisher_params& params);
     subscription_core& add_subscription(std::string_view name, overflow policy,
                                         subscription_params params, consumer_face face);
+    /// After add_subscription(), without a lock: an inline one runs what it would miss.
+    void joined(const subscription_core& sub) noexcept;
     /// Ends a subscription: discards what it did not take and destroys its consumer. Called from
     /// its own handler it only marks; the worker finishes.
     void remove_subscription(subscription_core& sub) noexcept;
@@ -76,6 +78,16 @@ class engine : public std::enable_shared_from_this<engine> {
             wake_slow();
         }
     }
+    /// After a commit, outside of the publisher: runs the handlers of inline subscriptions.
+    void serve_inline() noexcept {
+        // Relaxed: who joins meanwhile looks at the rings himself; see add_subscription().
+        if (inline_.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+            static_cast<void>(serve_inline(nullptr, nullptr));
+        }
+    }
+    /// One slice of some subscription with short handlers, on a publisher that waits; false when
+    /// there was none.
+    bool help() noexcept;
     /// One more worker, if something is ready and fewer run than may: `served` keeps its own. Null:
     /// in every group. Also for a publisher that waits.
     void ramp(const subscription_core* served) noexcept;
@@ -161,11 +173,20 @@ class engine : public std::enable_shared_from_this<engine> {
         return std::uint64_t{1} << number;
     }
     void set_guard(guard_level level) noexcept;
+    void warm_up(const memory_params& how);
 
   private:
     void make_kept();
+    void start_workers();
     // Groups and workers; see worker_group.cpp.
-    worker_group& add_group(worker_params params, unsigned workers);
+    worker_group& add_group(worker_params params, unsigned workers, bool own = false);
+    worker_group& own_group(std::string_view name, const subscription_params& params);
+    void begin_own(worker_group& group);
+    void retire(subscription_core& sub) noexcept;
+    [[nodiscard]] bool end_retired(worker_group& group) noexcept;
+    bool serve_inline(worker_group* group, worker_seat* seat) noexcept;
+    void serve_now(subscription_core& sub) noexcept;
+    void look_again(subscription_core& sub) noexcept;
     [[nodiscard]] std::uint32_t group_named(std::string_view name) const;
     static void run_worker(void* group) noexcept;
     /// Serves until there is nothing left; false: a replacement has taken its place.
@@ -232,6 +253,7 @@ class engine : public std::enable_shared_from_this<engine> {
     alignas(cache_block) std::atomic<std::uint64_t> critical_hint_{0};
     /// Groups of which nobody counts as awake, a bit each; see worker_group.cpp.
     alignas(cache_block) std::atomic<std::uint64_t> asleep_{0};
+    std::atomic<std::uint64_t> inline_{0};  ///< inline subscriptions, a bit each
 
     // Rarely written.
     alignas(cache_block) std::atomic<std::uint32_t> conflated_slots_{0};

@@ -12,14 +12,13 @@
 #include <vector>
 
 #include <ropeway/dispatcher/alert.hpp>
+#include <ropeway/dispatcher/executor.hpp>
 #include <ropeway/pool/event_kind.hpp>
 #include <ropeway/pool/guard.hpp>
 #include <ropeway/pool/memory_source.hpp>
 #include <ropeway/pool/violation.hpp>
 
 namespace ropeway {
-
-class executor;
 
 /// What happens when a subscription falls a whole ring behind. There is no default: the user names
 /// it at subscribe. Critical kinds are never lost under any of them: they wait in a backlog.
@@ -52,7 +51,27 @@ inline constexpr delivery_mode duplicate = delivery_mode::duplicate;
 inline constexpr delivery_mode in_place = delivery_mode::in_place;
 inline constexpr delivery_mode original = delivery_mode::original;
 
-/// Interest and delivery of one subscription.
+/// Where a handler runs.
+enum class execution_mode : std::uint8_t {
+    group,  ///< on a worker of the subscription's group
+    /// On the thread that publishes, after its commit and before publish returns; on the worker
+    /// whose handler published. A second publisher that finds the handler running leaves its event
+    /// to the thread that runs it.
+    inline_,
+    own_thread,  ///< on a thread of the subscription's own
+};
+inline constexpr execution_mode inline_ = execution_mode::inline_;
+inline constexpr execution_mode own_thread = execution_mode::own_thread;
+
+/// What an idle worker does until the next event.
+enum class wait_strategy : std::uint8_t {
+    park,     ///< looks for `linger`, then sleeps until a publish wakes it: burns nothing when idle
+    backoff,  ///< never waits for a wake-up: pauses, then yields, then sleeps of 50 us
+    yield,    ///< looks again and again, and offers its processor to others in between
+    spin,     ///< looks again and again: the lowest latency, and a processor of its own
+};
+
+/// Interest, delivery and execution of one subscription.
 struct subscription_params {
     /// Kinds wanted; others are skipped before anything is copied. Not empty.
     kind_set kinds = all_kinds;
@@ -69,16 +88,14 @@ struct subscription_params {
     /// For overflow::conflate: conflation keys of one publisher, 1..65536. Events of further keys
     /// are lost when the ring laps them, counted by reason.
     std::uint32_t conflation_keys = 1024;
-    /// Name of the group that serves it; empty (default): the default group.
+    execution_mode execution = execution_mode::group;
+    /// Name of the group that serves it; empty (default): the default group. Execution `group`
+    /// only.
     std::string group{};
-};
-
-/// What an idle worker does until the next event.
-enum class wait_strategy : std::uint8_t {
-    park,     ///< looks for `linger`, then sleeps until a publish wakes it: burns nothing when idle
-    backoff,  ///< never waits for a wake-up: pauses, then yields, then sleeps of 50 us
-    yield,    ///< looks again and again, and offers its processor to others in between
-    spin,     ///< looks again and again: the lowest latency, and a processor of its own
+    /// The thread, for own_thread. Its default name is the subscription's.
+    thread_params thread{.name = ""};
+    /// What that thread does while there is nothing to serve.
+    wait_strategy wait = wait_strategy::park;
 };
 
 /// A group of resident workers. A subscription names its group.
@@ -148,12 +165,25 @@ struct dispatcher_params {
     /// Misuse detection of slots and duplicates; may be changed while running.
     guard_level guard = guard_level::guard;
     violation_policy on_violation = violation_policy::log_and_drop;
+    /// A publisher that waits for a blocking subscription serves subscriptions of short handlers
+    /// meanwhile. For throughput: a handler that hangs for the first time may hold it. Default no.
+    bool publishers_help = false;
     /// Where slots come from; null (default): mmap.
     memory_source* memory = nullptr;
+    /// Huge pages, prefault and mlock of every slot. Default nothing; see dispatcher::warm_up().
+    memory_params prepare{};
     /// Failure records that may wait for the reader, 64..2^20. A worker that finds the queue full
     /// waits `failure_wait` for room, then counts the record as dropped.
     std::uint32_t failure_capacity = 16384;
     std::chrono::nanoseconds failure_wait = std::chrono::milliseconds{100};
 };
+
+/// Ready-made sets of parameters, to be changed at will.
+enum class profile : std::uint8_t {
+    shared,      ///< the default: workers of oneTBB's, which leave when idle
+    latency,     ///< pinned threads that never sleep, on all processors but the first
+    throughput,  ///< longer slices, and publishers that help
+};
+[[nodiscard]] dispatcher_params params_for(profile which);
 
 }  // namespace ropeway

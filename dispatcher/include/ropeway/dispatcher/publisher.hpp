@@ -179,6 +179,9 @@ class publisher {
             result.count = 1;
         }
         core_->leave();
+        if (goes) [[likely]] {
+            owner_->serve_inline();
+        }
         return goes;
     }
     [[nodiscard]] bool claim_slowly(detail::claimed_slot& out) noexcept {
@@ -263,6 +266,7 @@ publish_result publisher<E>::publish_n(std::span<claimed<E>> packet,
         result.sequence = core_->commit(any_critical);
     }
     core_->leave();
+    owner_->serve_inline();
     return result;
 }
 

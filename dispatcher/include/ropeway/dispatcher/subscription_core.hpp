@@ -100,9 +100,10 @@ struct subscription_core {
     alignas(cache_block) consumer_face face{};
     std::unique_ptr<const interest> wanted{};
     std::uint32_t number = 0;
-    std::uint32_t group = 0;  ///< who serves it
+    std::uint32_t group = 0;  ///< who serves it; see execution
     overflow policy = overflow::block;
     delivery_mode delivery = delivery_mode::duplicate;
+    execution_mode execution = execution_mode::group;
     event_order order = event_order::critical_first;
     std::uint16_t site = 0;
     std::uint32_t backlog_capacity = 0;

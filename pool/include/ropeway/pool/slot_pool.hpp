@@ -164,6 +164,9 @@ class alignas(cache_block) slot_pool {
     /// Changes the guard level while others get and put. @return false: no memory for its tables.
     bool set_guard(guard_level level) noexcept;
 
+    /// Applies `how` to every slot, at any time; contents stay as they are. Throws memory_error.
+    void warm_up(const memory_params& how) { slab_.warm_up(how, slab_.slots()); }
+
     /// Gives the calling thread's magazines and quarantine back to the depot, the quarantine after
     /// a last verification. Happens by itself when a thread ends.
     void flush_thread() noexcept;

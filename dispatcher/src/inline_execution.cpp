@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Handlers that run on publishing threads: inline subscriptions, and a publisher that helps while
+// it waits. Whoever takes a subscription here looks at its rings once more after letting it go,
+// because nobody else may have seen what came in meanwhile.
+#include <bit>
+
+#include <ropeway/consumer/clock.hpp>
+#include <ropeway/dispatcher/binding.hpp>
+#include <ropeway/dispatcher/engine.hpp>
+#include <ropeway/pool/coarse_clock.hpp>
+
+#include "worker_group.hpp"
+
+namespace ropeway::detail {
+
+bool engine::serve_inline(worker_group* group, worker_seat* seat) noexcept {
+    // Inside a handler: the thread's outermost loop serves. Acquire pairs with start().
+    if (handler_depth() != 0 || started_.load(std::memory_order_acquire) == 0) {
+        return true;
+    }
+    for (bool again = true; again && !stopping();) {
+        again = false;
+        // Between our tail and the look at `owned`: either we find it free, or whoever holds it
+        // sees our tail when it looks once more. Pairs with the same fence after let_go().
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+        // Relaxed: as in the caller.
+        std::uint64_t left = live() & inline_.load(std::memory_order_relaxed);
+        for (; left != 0; left &= left - 1) {
+            subscription_core& sub =
+                subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))];
+            std::uint32_t nobody = subscription_core::idle;
+            // seq_cst: as in look_once().
+            if (!ready(sub) || !sub.owned.compare_exchange_strong(nobody, subscription_core::served,
+                                                                  std::memory_order_seq_cst,
+                                                                  std::memory_order_relaxed)) {
+                continue;
+            }
+            again = true;
+            if (seat != nullptr) {
+                seat->begin(sub.site, tick_clock::now(), true);
+            }
+            serve_now(sub);
+            let_go(sub);
+            if (seat != nullptr) {
+                const worker_seat::doing was = seat->end();
+                if (was == worker_seat::written_off) {
+                    return false;
+                }
+                if (was == worker_seat::serving_out) {
+                    group->awake.fetch_add(1, std::memory_order_seq_cst);  // as in look_once()
+                }
+            }
+        }
+    }
+    return true;
+}
+
+void engine::serve_now(subscription_core& sub) noexcept {
+    // Acquire pairs with remove_subscription().
+    if (sub.closing.load(std::memory_order_acquire) != subscription_core::stays) {
+        return;
+    }
+    advance_coarse_clock();
+    // Relaxed: as in serve().
+    if (sub.market_data.load(std::memory_order_relaxed) != subscription_core::connected) {
+        end_market_data(sub);
+    }
+    serve_context context;
+    context.owner = this;
+    context.slice_ticks = groups_[0]->slice_ticks;
+    context.slice_end = ~std::uint64_t{0};  // all of it
+    std::uint32_t done = 0;
+    do {
+        context.more = false;
+        done = serve_round(sub, context);
+    } while ((context.more || done != 0) && !stopping() && !sub.ending());
+    sub.slices.add(1);
+}
+
+bool engine::help() noexcept {
+    if (handler_depth() != 0) {
+        return false;
+    }
+    // Relaxed: a subscription more or less for a moment.
+    std::uint64_t left = live() & ~inline_.load(std::memory_order_relaxed);
+    for (; left != 0; left &= left - 1) {
+        subscription_core& sub = subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))];
+        std::uint32_t nobody = subscription_core::idle;
+        // seq_cst: as in look_once().
+        if (sub.execution != execution_mode::group || !ready(sub) ||
+            !sub.owned.compare_exchange_strong(nobody, subscription_core::served,
+                                               std::memory_order_seq_cst,
+                                               std::memory_order_relaxed)) {
+            continue;
+        }
+        worker_group& group = *groups_[sub.group];
+        std::uint32_t done = 0;
+        if (sub.average_ticks != 0 && sub.average_ticks <= group.slice_ticks && !stopping()) {
+            done = serve(group, sub);
+        }
+        let_go(sub);
+        look_again(sub);
+        if (done != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void engine::look_again(subscription_core& sub) noexcept {
+    // We do not count as a worker: between `owned` and the look at the rings. Pairs with wake().
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (ready(sub)) {
+        wake_group(*groups_[sub.group]);
+    }
+}
+
+}  // namespace ropeway::detail
