@@ -24,8 +24,9 @@ namespace {
 
 constexpr std::uint32_t kept_per_subscription = 1024;
 
-/// How long unsubscribe() waits for a handler that stop() gave up.
-constexpr std::chrono::seconds patience_after_stop{1};
+void delete_interest(const interest* wanted) noexcept {
+    std::unique_ptr<const interest>{wanted}.reset();
+}
 
 /// Enough that a worker never finds the pool empty: leftovers of every subscription's inboxes, and
 /// what threads park in their magazines.
@@ -114,6 +115,7 @@ engine::~engine() {
             static_cast<void>(discard_all(sub));
             sub.face.destroy(std::exchange(sub.face.object, nullptr));
         }
+        delete_interest(sub.interested.load(std::memory_order_relaxed));  // relaxed: the last one
     }
 }
 
@@ -181,9 +183,9 @@ publisher_core& engine::add_publisher(std::string_view name, const publisher_par
                                                            std::move(storage));
     publisher_core& made = *publishers_[number];
     for (std::uint64_t left = live(); left != 0; left &= left - 1) {
-        const subscription_core& sub =
-            subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))];
+        subscription_core& sub = subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))];
         made.make_store(sub);
+        sub.first_sequence[number] = 1;
         prepare_cursor(made, sub);
         for (const ring& places : made.rings) {
             // Relaxed: the release of publisher_count_ below publishes it. Market data stays closed
@@ -217,7 +219,8 @@ std::uint32_t engine::vacant_number() const {
 subscription_core& engine::add_subscription(std::string_view name, overflow policy,
                                             subscription_params params, consumer_face face) {
     std::unique_ptr<void, void (*)(void*)> holder{face.object, face.destroy};
-    check(name, policy, params);
+    check(name, params);
+    check_conflatable(name, policy, params.kinds, face);
     const std::lock_guard lock{registry_};
     if (stopped_) {
         throw std::logic_error("subscription \"" + std::string{name} +
@@ -226,7 +229,7 @@ subscription_core& engine::add_subscription(std::string_view name, overflow poli
     std::uint32_t group = 0;
     subscription_core& sub = subscriptions_[vacant_number()];
     std::sort(params.instruments.begin(), params.instruments.end());
-    sub.wanted = std::make_unique<const interest>(
+    auto wanted = std::make_unique<const interest>(
         interest{.kinds = params.kinds, .instruments = std::move(params.instruments)});
     switch (params.execution) {
         case execution_mode::group: group = group_named(params.group); break;
@@ -235,11 +238,12 @@ subscription_core& engine::add_subscription(std::string_view name, overflow poli
     }
     sub.group = group;
     sub.policy = policy;
+    sub.was_lossy = policy != overflow::block;
     sub.delivery = params.delivery;
     sub.execution = params.execution;
     sub.order = params.order;
     sub.backlog_capacity = params.backlog;
-    sub.conflation_keys = policy == overflow::conflate ? params.conflation_keys : 0;
+    sub.conflation_keys = params.conflation_keys;
     sub.name = std::string{name};
     sub.site = intern_site(name, 0);
     for (const auto& from : publishers()) {
@@ -252,6 +256,10 @@ subscription_core& engine::add_subscription(std::string_view name, overflow poli
     }
     sub.face = face;
     static_cast<void>(holder.release());
+    // Relaxed throughout: nobody serves it yet.
+    delete_interest(sub.interested.exchange(wanted.release(), std::memory_order_relaxed));
+    sub.draining.store(subscription_core::flows, std::memory_order_relaxed);
+    sub.acknowledged.store(0, std::memory_order_relaxed);
     sub.average_ticks = 0;
     sub.next_publisher = 0;
     sub.kept_left = false;
@@ -260,7 +268,6 @@ subscription_core& engine::add_subscription(std::string_view name, overflow poli
     for (counter_cell& of_kind : sub.missed) {
         of_kind.set(0);
     }
-    // Relaxed throughout: nobody serves it yet.
     sub.closing.store(subscription_core::stays, std::memory_order_relaxed);
     sub.pending.store(0, std::memory_order_relaxed);
     sub.market_data.store(subscription_core::connected, std::memory_order_relaxed);
@@ -299,7 +306,8 @@ void engine::prepare_cursor(publisher_core& from, const subscription_core& sub) 
         }
         block.kept.store(0, std::memory_order_relaxed);
         block.disconnected.store(0, std::memory_order_relaxed);
-        block.contended.store(sub.contended(c) ? 1 : 0, std::memory_order_relaxed);
+        block.policy.store(static_cast<std::uint32_t>(sub.policy), std::memory_order_relaxed);
+        block.left_behind.store(cursor_block::kept_up, std::memory_order_relaxed);
         block.site.store(sub.site, std::memory_order_relaxed);
     }
 }
@@ -323,143 +331,36 @@ void engine::join_cursors(subscription_core& sub) noexcept {
             from->rings[r].cursors[sub.number].cursor.compare_exchange_strong(
                 word, cursor_word::at(start), std::memory_order_acq_rel, std::memory_order_acquire);
         }
+        // At or behind where either ring starts.
+        sub.first_sequence[from->number_] = from->committed_sequence() + 1;
     }
 }
 
 void engine::refresh_wanted() noexcept {
     std::uint32_t kinds = 0;
     for (std::uint64_t left = live(); left != 0; left &= left - 1) {
-        kinds |=
-            subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))].wanted->kinds.bits();
+        kinds |= subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))]
+                     .wanted()
+                     .kinds.bits();
     }
     wanted_.store(kinds, std::memory_order_relaxed);  // relaxed: see wanted()
 }
 
-void engine::remove_subscription(subscription_core& sub) noexcept {
-    if (handler_depth() != 0) {
-        leave_to_worker(sub);
-        wake();
-        return;
-    }
-    // Release: whoever serves it stops soon and leaves the rest to us. From here only we take it,
-    // so the block cannot end, and begin another life, before we are done.
-    sub.closing.store(subscription_core::waited_for, std::memory_order_release);
-    backoff wait;
-    auto until = end_of_wait(patience_after_stop);
-    while (!end_if_idle(sub)) {
-        // Acquire pairs with stop(): the handler hangs, and nobody subscribes any more. It gets a
-        // last chance, since what it captured may end with its subscription.
-        if (gave_up_.load(std::memory_order_acquire) == 0) {
-            until = end_of_wait(patience_after_stop);
-        } else if (std::chrono::steady_clock::now() >= until) {
-            leave_to_worker(sub);
-            static_cast<void>(end_if_idle(sub));  // it came back in between
-            return;
-        }
-        wait.pause();
-    }
-}
-
-bool engine::end_if_idle(subscription_core& sub) noexcept {
-    std::uint32_t was = subscription_core::idle;
-    // seq_cst: in one order with `closing`, see leave_to_worker(); served to its end by whoever had
-    // it, taken by nobody after us.
-    if (!sub.owned.compare_exchange_strong(was, subscription_core::dead, std::memory_order_seq_cst,
-                                           std::memory_order_relaxed)) {
-        return false;
-    }
-    finish_removal(sub);
-    return true;
-}
-
-void engine::leave_to_worker(subscription_core& sub) noexcept {
-    // seq_cst pairs with let_go(): a worker that lets it go afterwards sees this and ends it; one
-    // that let it go before is followed by another, which finds it ready.
-    sub.closing.store(subscription_core::marked, std::memory_order_seq_cst);
-}
-
-void engine::close_cursors(subscription_core& sub) noexcept {
-    for (const auto& from : publishers()) {
-        for (const ring& places : from->rings) {
-            close_cursor(places.cursors[sub.number]);
+void engine::check_conflatable(std::string_view name, overflow policy, kind_set kinds,
+                               const consumer_face& face) {
+    std::string others;
+    for (std::uint32_t kind = 0; kind < max_event_kinds && policy == overflow::conflate; ++kind) {
+        if (kinds.contains(kind) && !face.critical(kind) && !face.conflatable(kind)) {
+            others += (others.empty() ? "" : ", ") + std::to_string(kind);
         }
     }
-}
-
-void engine::close_cursor(cursor_block& block) noexcept {
-    // acq_rel: from here the publisher neither waits for nor rescues this cursor.
-    std::uint64_t word = block.cursor.fetch_or(cursor_word::closed_bit, std::memory_order_acq_rel);
-    backoff wait;
-    while ((word & cursor_word::rescue_bit) != 0) {
-        wait.pause();
-        word = block.cursor.load(std::memory_order_acquire);  // pairs with rescue()'s end
+    if (!others.empty()) {
+        throw std::invalid_argument(
+            "subscription \"" + std::string{name} + "\": overflow::conflate with kinds " + others +
+            ", of which the latest event does not stand for the older ones "
+            "(event_traits::conflatable). Name the kinds it wants in subscription_params::kinds, "
+            "and take the others in a subscription of their own.");
     }
-}
-
-std::uint64_t engine::discard_all(subscription_core& sub) noexcept {
-    for (const ring_class c : {ring_class::market, ring_class::critical}) {
-        sub.face.discard(sub, *this, c);
-    }
-    std::uint64_t all_conflated = 0;
-    const auto recycle = [&](slot_ref slot) noexcept { sub.face.recycle(*this, *kept_, slot); };
-    for (const auto& from : publishers()) {
-        rescue_store& store = *from->stores_[sub.number];
-        for (; !store.critical.empty(); store.critical.pop()) {
-            recycle(store.critical.front().slot);
-        }
-        if (store.table == nullptr) {
-            continue;
-        }
-        std::uint32_t conflated = 0;
-        for (; store.head != store.taken.size(); ++store.head, ++conflated) {
-            recycle(store.taken[store.head].slot);
-        }
-        store.table->take_all([&](std::uint32_t, std::uint64_t content) {
-            recycle(kept_->storage().current(conflation_table::slot(content)));
-            ++conflated;
-        });
-        store.taken.clear();
-        store.head = store.ready = 0;
-        conflated_back(conflated);
-        all_conflated += conflated;
-    }
-    sub.kept_left = false;
-    return all_conflated;
-}
-
-void engine::finish_removal(subscription_core& sub) noexcept {
-    close_cursors(sub);
-    void* object = nullptr;
-    {
-        const std::lock_guard lock{faces_};
-        live_.fetch_and(~bit_of(sub.number), std::memory_order_seq_cst);  // pairs with refresh()
-        (sub.execution == execution_mode::inline_ ? inline_ : groups_[sub.group]->members)
-            .fetch_and(~bit_of(sub.number), std::memory_order_relaxed);  // relaxed: as above
-        object = std::exchange(sub.face.object, nullptr);
-    }
-    static_cast<void>(discard_all(sub));
-    sub.face.destroy(object);
-    if (handler_depth() == 0) {  // not a worker's: nothing else would empty its magazines
-        duplicates_->flush_thread();
-        kept_->flush_thread();
-    }
-    const std::lock_guard lock{registry_};
-    if (sub.execution == execution_mode::own_thread) {
-        retire(sub);
-    }
-    refresh_wanted();
-    taken_numbers_.fetch_and(~bit_of(sub.number), std::memory_order_release);  // vacant_number()
-}
-
-std::uint64_t engine::flip(std::uint64_t to) noexcept {
-    std::uint64_t now = version_.load(std::memory_order_relaxed);  // the CAS re-checks it
-    std::uint64_t next = 0;
-    do {
-        next = std::max(now + 1, to);
-        // seq_cst: ordered with the workers' taking of subscriptions; see protocol P8.
-    } while (!version_.compare_exchange_weak(now, next, std::memory_order_seq_cst,
-                                             std::memory_order_relaxed));
-    return next;
 }
 
 void engine::warm_up(const memory_params& how) {

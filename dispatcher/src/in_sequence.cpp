@@ -20,7 +20,8 @@ constexpr int stretches_per_turn = 16;
 /// before one that we do.
 class sequence_cut {
   public:
-    sequence_cut(subscription_core& sub, publisher_core& from) noexcept : sub_(&sub), from_(&from) {
+    sequence_cut(subscription_core& sub, publisher_core& from, std::uint64_t before) noexcept
+        : sub_(&sub), from_(&from) {
         // Acquire pairs with commit(): one load for both rings.
         const std::uint64_t tail = from.tail.load(std::memory_order_acquire);
         for (const ring_class c : {ring_class::market, ring_class::critical}) {
@@ -29,6 +30,7 @@ class sequence_cut {
             const std::uint64_t near = from.base_[r].load(std::memory_order_relaxed);
             end_ += ends_[r] = tail_word::extend(near, tail_word::count(tail, c));
         }
+        end_ = std::min(end_, before - 1);
     }
 
     /// The ring whose turn it is and, in the context, the sequence before which its turn ends;
@@ -42,7 +44,7 @@ class sequence_cut {
             }
         }
         c = head[0] < head[1] ? ring_class::market : ring_class::critical;
-        context.before = std::min(head[1 - index_of(c)], end_ + 1);
+        context.before = context.kept_before = std::min(head[1 - index_of(c)], end_ + 1);
         return head[index_of(c)] <= end_;
     }
 
@@ -93,7 +95,7 @@ void engine::serve_in_sequence(subscription_core& sub, serve_context& context,
     const auto all = publishers();
     for (std::size_t i = 0; i < all.size() && !context.slice_over; ++i) {
         publisher_core& from = *all[(i + sub.next_publisher) % all.size()];
-        const sequence_cut cut{sub, from};
+        const sequence_cut cut{sub, from, end_for(sub, from)};
         ring_class c = ring_class::market;
         int stretches = 0;
         while (!context.slice_over && !sub.ending() && cut.next(c, context)) {
@@ -106,7 +108,7 @@ void engine::serve_in_sequence(subscription_core& sub, serve_context& context,
                 return;
             }
         }
-        context.before = ~std::uint64_t{0};
+        context.before = context.kept_before = ~std::uint64_t{0};
     }
     ++sub.next_publisher;
 }

@@ -66,6 +66,7 @@ void engine::serve_now(subscription_core& sub) noexcept {
     if (sub.market_data.load(std::memory_order_relaxed) != subscription_core::connected) {
         end_market_data(sub);
     }
+    acknowledge(sub);
     serve_context context;
     context.owner = this;
     context.slice_ticks = groups_[0]->slice_ticks;
@@ -75,6 +76,7 @@ void engine::serve_now(subscription_core& sub) noexcept {
         context.more = false;
         done = serve_round(sub, context);
     } while ((context.more || done != 0) && !stopping() && !sub.ending());
+    look_if_drained(sub);
     sub.slices.add(1);
 }
 

@@ -49,7 +49,7 @@ void power_of_two(std::string_view field, std::uint32_t value) {
     }
 }
 
-void check(std::string_view name, overflow policy, const subscription_params& params) {
+void check(std::string_view name, const subscription_params& params) {
     if (params.kinds.empty()) {
         throw std::invalid_argument("subscription \"" + std::string{name} +
                                     "\": kinds is empty, so it would never get an event. Name the "
@@ -66,9 +66,7 @@ void check(std::string_view name, overflow policy, const subscription_params& pa
             (params.execution == execution_mode::inline_ ? "inline_" : "own_thread") +
             ". A group serves execution `group` only.");
     }
-    if (policy == overflow::conflate) {
-        in_range("subscription_params::conflation_keys", params.conflation_keys, 1, 65536);
-    }
+    in_range("subscription_params::conflation_keys", params.conflation_keys, 1, 65536);
 }
 
 namespace {

@@ -16,7 +16,7 @@ namespace ropeway::detail {
 void in_range(std::string_view field, std::int64_t value, std::int64_t low, std::int64_t high);
 /// Of a ring's capacity.
 void power_of_two(std::string_view field, std::uint32_t value);
-void check(std::string_view name, overflow policy, const subscription_params& params);
+void check(std::string_view name, const subscription_params& params);
 [[nodiscard]] dispatcher_params checked(dispatcher_params params);
 
 }  // namespace ropeway::detail

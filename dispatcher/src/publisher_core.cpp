@@ -242,7 +242,7 @@ void publisher_core::make_store(const subscription_core& sub) {
     if (store == nullptr || store->critical.capacity() != sub.backlog_capacity) {
         store = std::make_unique<rescue_store>(sub.backlog_capacity);
     }
-    store->begin(sub.conflation_keys);
+    store->begin(sub.policy == overflow::conflate ? sub.conflation_keys : 0);
 }
 
 publisher_stats publisher_core::stats() const {

@@ -91,7 +91,7 @@ bool publisher_core::wait_for(ring_class c, clock::time_point until) noexcept {
                 return false;
             }
             if (polls % 64 == 0) {
-                owner_->ramp(nullptr);
+                owner_->ramp();
             }
         }
         if (!owner_->params().publishers_help || !owner_->help()) {
@@ -128,9 +128,15 @@ bool publisher_core::refresh(ring_class c) noexcept {
                 word = cursor_word::at(tail_at);
             }
         }
+        // Acquire pairs with abandon(): a pin that it left standing is visible.
+        if (block.left_behind.load(std::memory_order_acquire) == cursor_block::abandoned)
+            [[unlikely]] {
+            word |= cursor_word::closed_bit;
+        }
         if ((word & cursor_word::closed_bit) == 0 &&
             cursor_word::position(word) + places.capacity <= at &&
-            block.contended.load(std::memory_order_relaxed) != 0) {  // relaxed: by the cursor
+            // Relaxed: a look; rescue() reads it again.
+            (c == ring_class::critical || block.policy.load(std::memory_order_relaxed) != 0)) {
             rescue(owner_->subscription(number), c);
             word = block.cursor.load(std::memory_order_acquire);  // as above
         }
@@ -175,22 +181,31 @@ void publisher_core::rescue(subscription_core& sub, ring_class c) noexcept {
     } while (!block.cursor.compare_exchange_weak(word, word | cursor_word::rescue_bit,
                                                  std::memory_order_acq_rel,
                                                  std::memory_order_acquire));
+    // Acquire pairs with set_policy(), which waits for our bit after it has changed this.
+    const auto policy = static_cast<overflow>(block.policy.load(std::memory_order_acquire));
+    if (c == ring_class::market && policy == overflow::block) [[unlikely]] {
+        std::uint64_t ours = word | cursor_word::rescue_bit;  // its worker may store over it
+        block.cursor.compare_exchange_strong(ours, word, std::memory_order_release,
+                                             std::memory_order_relaxed);
+        return;
+    }
     const std::uint64_t from = cursor_word::position(word);
     const std::uint64_t step = std::max<std::uint64_t>(1, places.capacity / 8);
     // Never beyond the tail: there nobody could tell a cursor from one that is a lap behind.
     std::uint64_t to = std::min(committed(c), std::max(from + step, at - places.capacity + 1));
     std::uint64_t closes = 0;
-    if (c == ring_class::market && sub.policy == overflow::disconnect) {
+    if (c == ring_class::market && policy == overflow::disconnect) {
         to = committed(c);  // all that it misses is counted
         closes = cursor_word::closed_bit;
     }
-    to = rescue_range(sub, c, from, to);
+    to = rescue_range(sub, c, policy, from, to);
     if (closes != 0) {
         disconnect(sub, block);
     }
     // Relaxed: one writer, and the release below orders it for the worker.
     block.rescues.store(block.rescues.load(std::memory_order_relaxed) + 1,
                         std::memory_order_relaxed);
+    const std::uint32_t group = sub.group;  // its block may begin another life after our bit
     std::uint64_t mine = word | cursor_word::rescue_bit;
     // Release pairs with look_at(): whoever reads the new place sees what was counted and kept.
     if (!block.cursor.compare_exchange_strong(mine, cursor_word::at(to) | closes,
@@ -202,7 +217,7 @@ void publisher_core::rescue(subscription_core& sub, ring_class c) noexcept {
     // A worker may have seen the rescue, found nothing to do here and gone to sleep; what is left
     // in the ring needs one even when this publish ends without a commit.
     owner_->wake();
-    owner_->ramp(&sub);
+    owner_->ramp_in(group, &sub);
     owner_->something_to_tell();
 }
 
@@ -216,7 +231,8 @@ void publisher_core::disconnect(subscription_core& sub, cursor_block& block) noe
 }
 
 std::uint64_t publisher_core::rescue_range(const subscription_core& sub, ring_class c,
-                                           std::uint64_t from, std::uint64_t to) noexcept {
+                                           overflow policy, std::uint64_t from,
+                                           std::uint64_t to) noexcept {
     cursor_block& block = rings[index_of(c)].cursors[sub.number];
     rescue_store& store = *stores_[sub.number];
     bool kept = false;
@@ -231,7 +247,7 @@ std::uint64_t publisher_core::rescue_range(const subscription_core& sub, ring_cl
                 break;  // it stays in the ring, and this publish waits
             }
             kept = true;
-        } else if (sub.policy == overflow::conflate) {
+        } else if (policy == overflow::conflate) {
             conflate(store, block, sub, index, p);
             kept = true;
         } else {

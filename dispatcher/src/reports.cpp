@@ -15,15 +15,16 @@ std::uint64_t engine::lag_of(const subscription_core& sub, ring_class c) const n
     std::uint64_t lag = 0;
     for (const auto& from : publishers()) {
         // Acquire on both: a cursor never seems ahead of the tail it was read before.
-        const std::uint64_t word =
-            from->rings[index_of(c)].cursors[sub.number].cursor.load(std::memory_order_acquire);
-        if ((word & cursor_word::closed_bit) == 0 && word != cursor_word::join) {
+        const cursor_block& block = from->rings[index_of(c)].cursors[sub.number];
+        const std::uint64_t word = block.cursor.load(std::memory_order_acquire);
+        if ((word & cursor_word::closed_bit) == 0 && word != cursor_word::join &&
+            block.left_behind.load(std::memory_order_acquire) != cursor_block::abandoned) {
             const std::uint64_t at = cursor_word::position(word);
             lag += tail_word::extend(
                        at, tail_word::count(from->tail.load(std::memory_order_acquire), c)) -
                    at;
         }
-        if (c == ring_class::critical && (word & cursor_word::closed_bit) == 0) {
+        if (c == ring_class::critical) {
             lag += from->stores_[sub.number]->critical.size();
         }
     }

@@ -50,11 +50,10 @@ std::size_t conflation_table::bytes() const noexcept {
 
 void rescue_store::begin(std::uint32_t conflation_keys) {
     table.reset();
-    if (conflation_keys != 0) {
-        table = std::make_unique<conflation_table>(conflation_keys);
-    }
     taken.clear();
-    taken.reserve(conflation_keys);  // a key is in it at most once
+    if (conflation_keys != 0) {
+        make_table(conflation_keys);
+    }
     head = ready = 0;
     told_folded = 0;
     for (counter_cell* const count :
@@ -64,6 +63,13 @@ void rescue_store::begin(std::uint32_t conflation_keys) {
     for (std::size_t kind = 0; kind < max_event_kinds; ++kind) {
         folded_by_kind[kind].set(0);
         folded_late_by_kind[kind].set(0);
+    }
+}
+
+void rescue_store::make_table(std::uint32_t conflation_keys) {
+    if (table == nullptr) {
+        taken.reserve(conflation_keys);  // a key is in it at most once
+        table = std::make_unique<conflation_table>(conflation_keys);
     }
 }
 

@@ -48,7 +48,7 @@ bool look_at(const subscription_core& sub, const publisher_core& from, ring_clas
 }
 
 bool kept_waits(const subscription_core& sub, const publisher_core& from, ring_class c) noexcept {
-    if (!sub.contended(c)) {
+    if (c == ring_class::market && !sub.was_lossy) {
         return false;
     }
     // Acquire pairs with rescue(): the events it speaks of are in the store.
@@ -74,23 +74,31 @@ bool take_range(subscription_core& sub, publisher_core& from, ring_class c, std:
     out.last = first + count;
     out.lag = static_cast<std::uint32_t>(tail - out.last);
     out.lost = out.conflated = 0;
+    if (c == ring_class::market && sub.was_lossy) {
+        // Relaxed: ordered by the cursor's acquire; exact because the CAS fails after a later
+        // rescue.
+        out.lost =
+            block.lost.load(std::memory_order_relaxed) - block.told.load(std::memory_order_relaxed);
+        const rescue_store& store = *from.stores_[sub.number];
+        out.conflated = store.folded.get() + store.folded_late.get() - store.told_folded;
+    }
+    // Relaxed: the cursor's release orders it, so a publisher that sees the cursor moved sees the
+    // pin.
+    block.pin.store(pin_word::of(first, count), std::memory_order_relaxed);
     if (!sub.contended(c)) {
+        // For the compiler; the processor's part is the barrier in abandon(): either we see that it
+        // stops us, or it sees our pin.
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        if (block.left_behind.load(std::memory_order_relaxed) != cursor_block::kept_up)
+            [[unlikely]] {
+            block.pin.store(0, std::memory_order_release);  // nothing was read
+            return false;
+        }
         if (pinned) {
-            // Relaxed: the release below orders it, so whoever sees the cursor moved sees the pin.
-            block.pin.store(pin_word::of(first, count), std::memory_order_relaxed);
             block.cursor.store(cursor_word::at(out.last), std::memory_order_release);
         }
         return true;
     }
-    // Relaxed: ordered by the cursor's acquire; exact because the CAS fails after a later rescue.
-    out.lost =
-        block.lost.load(std::memory_order_relaxed) - block.told.load(std::memory_order_relaxed);
-    if (sub.policy == overflow::conflate && c == ring_class::market) {
-        const rescue_store& store = *from.stores_[sub.number];
-        out.conflated = store.folded.get() + store.folded_late.get() - store.told_folded;
-    }
-    // Relaxed: the CAS's release orders it, so a publisher that sees the cursor moved sees the pin.
-    block.pin.store(pin_word::of(first, count), std::memory_order_relaxed);
     std::uint64_t word = out.cursor;
     // acq_rel: success makes the range ours; pairs with refresh() and rescue().
     if (block.cursor.compare_exchange_strong(word, cursor_word::at(out.last),
@@ -106,9 +114,8 @@ void end_range(subscription_core& sub, publisher_core& from, ring_class c, bool 
                std::uint64_t upto) noexcept {
     cursor_block& block = block_of(sub, from, c);
     // Release pairs with refresh(): our reads of the slots are over before they are overwritten.
-    if (pinned || sub.contended(c)) {
-        block.pin.store(0, std::memory_order_release);
-    } else {
+    block.pin.store(0, std::memory_order_release);
+    if (!pinned && !sub.contended(c)) {
         block.cursor.store(cursor_word::at(upto), std::memory_order_release);
     }
 }
@@ -176,7 +183,7 @@ bool take_kept(subscription_core& sub, publisher_core& from, ring_class c, std::
     if (c == ring_class::critical) {
         rescue_store::clear(block);
         while (count != limit && !store.critical.empty() &&
-               store.critical.front().sequence < context.before) {
+               store.critical.front().sequence < context.kept_before) {
             take(store.critical.front());
             store.critical.pop();
         }
@@ -184,7 +191,7 @@ bool take_kept(subscription_core& sub, publisher_core& from, ring_class c, std::
         store.gather(block, at.first, sub, *context.owner);
         std::vector<kept_event>& taken = store.taken;
         while (count != limit && store.head != store.ready &&
-               taken[store.head].sequence < context.before) {
+               taken[store.head].sequence < context.kept_before) {
             take(taken[store.head++]);
         }
     }

@@ -220,12 +220,14 @@ bool engine::step_out(worker_group& group, const subscription_core& about_to_ser
     return true;
 }
 
-void engine::ramp(const subscription_core* served) noexcept {
+void engine::ramp() noexcept {
     for (unsigned i = 0; i < group_count(); ++i) {
-        if (served == nullptr || served->group == i) {
-            ramp_group(*groups_[i], served);
-        }
+        ramp_group(*groups_[i], nullptr);
     }
+}
+
+void engine::ramp_in(std::uint32_t group, const subscription_core* served) noexcept {
+    ramp_group(*groups_[group], served);
 }
 
 void engine::ramp_group(worker_group& group, const subscription_core* served) noexcept {

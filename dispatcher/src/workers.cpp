@@ -220,6 +220,11 @@ bool engine::ready(subscription_core& sub) noexcept {
     if (closing != subscription_core::stays) {
         return closing == subscription_core::marked;
     }
+    // Relaxed: whoever asks for a drain wakes somebody after.
+    const std::uint32_t draining = sub.draining.load(std::memory_order_relaxed);
+    if (draining != subscription_core::flows) [[unlikely]] {
+        return draining == subscription_core::drains;
+    }
     if (sub.pending.load(std::memory_order_acquire) != 0 ||  // acquire pairs with let_go()
         sub.market_data.load(std::memory_order_relaxed) == subscription_core::lapped) {
         return true;  // relaxed: as above
@@ -265,6 +270,7 @@ std::uint32_t engine::serve(worker_group& group, subscription_core& sub) noexcep
         [[unlikely]] {
         end_market_data(sub);
     }
+    acknowledge(sub);
     serve_context context;
     context.owner = this;
     context.slice_ticks = group.slice_ticks;
@@ -276,6 +282,7 @@ std::uint32_t engine::serve(worker_group& group, subscription_core& sub) noexcep
         context.slice_over |= tick_clock::now() >= context.slice_end;
         more = context.more && !context.slice_over && !stopping() && !sub.ending();
     }
+    look_if_drained(sub);
     sub.slices.add(1);
     if (context.slice_over) {
         ramp_group(group, &sub);
@@ -315,34 +322,12 @@ void engine::serve_class(subscription_core& sub, ring_class c, serve_context& co
     }
     for (std::size_t i = 0; i < all.size() && !context.slice_over && box.empty(); ++i) {
         publisher_core& from = *all[(i + sub.next_publisher) % all.size()];
+        context.before = end_for(sub, from);
         done += sub.face.serve(sub, from, c, context);
     }
     if (c == ring_class::market) {
         ++sub.next_publisher;
     }
-}
-
-void engine::end_market_data(subscription_core& sub) noexcept {
-    for (const auto& from : publishers()) {
-        cursor_block& block = from->rings[0].cursors[sub.number];
-        // What it did not take is counted, up to some point of a ring that goes on.
-        taken_range range;
-        for (std::uint32_t passed = 0;
-             passed <= from->rings[0].capacity && look_at(sub, *from, ring_class::market, range) &&
-             take_range(sub, *from, ring_class::market, batch_size, true, ~std::uint64_t{0}, range);
-             passed += batch_size) {
-            for (std::uint64_t at = range.first; at != range.last; ++at) {
-                const void* const event = from->payload(range.slots[at - range.first]);
-                if (sub.face.wants(sub, event)) {
-                    sub.missed[kind_index(ops_.kind_of(event))].add(1);
-                }
-            }
-            end_range(sub, *from, ring_class::market, true, range.last);
-        }
-        close_cursor(block);
-    }
-    // Relaxed: whoever looks for work re-checks under `owned`.
-    sub.market_data.store(subscription_core::disconnected, std::memory_order_relaxed);
 }
 
 bool engine::kept_for(const subscription_core& sub) const noexcept {
@@ -425,7 +410,7 @@ void engine::drain(stop_report& report, std::chrono::steady_clock::time_point un
     report.drained = all_taken();
     while (started && !report.drained && std::chrono::steady_clock::now() < until) {
         wake();
-        ramp(nullptr);
+        ramp();
         serve_inline();  // what nobody could serve, on this thread
         std::this_thread::sleep_for(std::chrono::microseconds{100});
         report.drained = all_taken();

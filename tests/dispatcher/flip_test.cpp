@@ -2,6 +2,9 @@
 //
 // Flips: stale market data is filtered, critical events never are, and a minimum version only
 // rises.
+#include <iostream>
+#include <vector>
+
 #include "support.hpp"
 
 using namespace ropeway_test;
@@ -130,6 +133,115 @@ TEST_CASE("flips while events flow: no critical event is lost, versions only ris
         CHECK(all[i].fell == 0);
         CHECK(all[i].market + stats.subscriptions[i].consumer.filtered == events - critical);
     }
+}
+
+TEST_CASE("flip_and_wait returns when no handler that began before runs any more") {
+    ropeway::dispatcher<market_event> d{small_dispatcher(1)};
+    gate stuck;
+    auto slow = d.subscribe("slow", overflow::block, {.kinds = event_kind::quote},
+                            [&](const market_event&) { stuck.pass(); });
+    ropeway::flip_report within;
+    tally returned;
+    auto flips = d.subscribe("flips", overflow::block, {.kinds = event_kind::execution_report},
+                             [&](const market_event&) {
+                                 within = d.flip_and_wait(10s);
+                                 returned.add();
+                             });
+    auto feed = d.publisher("feed");
+    CHECK(d.flip_and_wait(0s).acknowledged);  // nothing runs
+    d.start();
+    REQUIRE(send(feed, event_kind::execution_report));
+    REQUIRE(returned.reached(1));
+    CHECK(within.version == 2);
+    CHECK_FALSE(within.acknowledged);  // it would wait for itself
+    REQUIRE(send(feed, event_kind::quote));
+    REQUIRE(stuck.held());
+    const auto before = std::chrono::steady_clock::now();
+    const auto refused = d.flip_and_wait(20ms);
+    CHECK(std::chrono::steady_clock::now() - before >= 20ms);
+    CHECK(refused.version == 3);
+    CHECK_FALSE(refused.acknowledged);
+    CHECK(refused.waiting_for == "slow");
+    ropeway::flip_report late;
+    std::thread waits{[&] { late = d.flip_and_wait(30s); }};
+    REQUIRE(eventually([&] { return d.routing_version() == 4; }));
+    stuck.open();
+    waits.join();
+    CHECK(late.acknowledged);
+    CHECK(late.waiting_for.empty());
+    CHECK(d.stop(30s).clean());
+}
+
+TEST_CASE(
+    "a million events with a flip each 10 ms: no stale market data once flip_and_wait is back",
+    "[stress]") {
+    const std::uint64_t events = scaled(1'000'000);
+    ropeway::dispatcher<market_event> d{small_dispatcher(1)};
+    std::atomic<std::uint64_t> settled{0};  // the version of the last flip that came back
+    struct seen {
+        std::uint64_t stale_after = 0;   ///< begun after the flip had come back
+        std::uint64_t stale_within = 0;  ///< in progress while the version rose
+        std::uint64_t critical = 0;
+        std::uint64_t market = 0;
+    };
+    std::array<seen, 3> all{};
+    std::vector<ropeway::subscription> subs;
+    for (auto& mine : all) {
+        subs.push_back(d.subscribe("s", overflow::block, {}, [&](const market_event& e) {
+            if (ropeway::is_critical(e.kind)) {
+                ++mine.critical;
+                return;
+            }
+            ++mine.market;
+            mine.stale_after +=
+                e.routing_version < settled.load(std::memory_order_acquire) ? 1U : 0U;
+            mine.stale_within += e.routing_version < d.routing_version() ? 1U : 0U;
+        }));
+    }
+    auto feed = d.publisher("feed", rings_of(4096));
+    d.start();
+    std::atomic<bool> over{false};
+    std::uint64_t flips = 0;
+    std::uint64_t unacknowledged = 0;
+    std::uint64_t pending = 0;
+    std::thread flipper{[&] {
+        auto next = std::chrono::steady_clock::now();
+        while (!over.load(std::memory_order_acquire)) {
+            for (const auto& sub : d.stats().subscriptions) {
+                pending += sub.lag;
+            }
+            const auto report = d.flip_and_wait(10s);
+            unacknowledged += report.acknowledged ? 0U : 1U;
+            settled.store(report.version, std::memory_order_release);
+            ++flips;
+            next += 10ms;
+            while (std::chrono::steady_clock::now() < next) {
+                std::this_thread::yield();
+            }
+        }
+    }};
+    std::uint64_t critical = 0;
+    for (std::uint64_t i = 1; i <= events; ++i) {
+        const bool is_critical = i % 100 == 0;
+        critical += is_critical ? 1U : 0U;
+        REQUIRE(send(feed, is_critical ? event_kind::execution_report : event_kind::quote, i));
+    }
+    over.store(true, std::memory_order_release);
+    flipper.join();
+    CHECK(d.stop(60s).clean());
+    CHECK(flips > 1);
+    CHECK(unacknowledged == 0);
+    const auto stats = d.stats();
+    std::uint64_t within = 0;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        CHECK(all[i].stale_after == 0);
+        CHECK(all[i].critical == critical);
+        CHECK(all[i].market + stats.subscriptions[i].consumer.filtered == events - critical);
+        within += all[i].stale_within;
+    }
+    std::cout << flips << " flips, " << pending << " events pending at them, " << within
+              << " of these handled within the window\n";
+    CHECK(within * 20 <= pending + 20 * all.size());  // under 5 %
 }
 
 TEST_CASE("a consumer's own minimum version filters for it alone and only rises") {

@@ -125,6 +125,8 @@ class binding {
         face.copy = [](void* to, const void* from) noexcept {
             copy_event(*static_cast<E*>(to), *static_cast<const E*>(from));
         };
+        face.critical = [](std::uint32_t kind) noexcept { return traits::is_critical(kind); };
+        face.conflatable = [](std::uint32_t kind) noexcept { return traits::conflatable(kind); };
         face.conflation_key = [](const void* event) noexcept {
             return traits::conflation_key(*static_cast<const E*>(event));
         };
@@ -139,7 +141,7 @@ class binding {
             static_cast<binding*>(object)->consumer_.update_min_version(version);
         };
         face.wants = [](const subscription_core& sub, const void* event) noexcept {
-            return wants(*sub.wanted, *static_cast<const E*>(event));
+            return wants(sub.wanted(), *static_cast<const E*>(event));
         };
         face.destroy = [](void* object) noexcept {
             std::unique_ptr<binding>{static_cast<binding*>(object)}.reset();
@@ -188,6 +190,17 @@ class binding {
                            : fill<held_in::duplicates>(sub, from, c, context);
         }
         return skipped + run_inbox(sub, box, c, context);
+    }
+
+    /// The version for the next handler, acknowledged: the one before has returned.
+    static std::uint64_t held_to(subscription_core& sub, const engine& owner) noexcept {
+        const std::uint64_t version = owner.version();
+        // Relaxed: our own.
+        if (sub.acknowledged.load(std::memory_order_relaxed) != version) [[unlikely]] {
+            // Release pairs with flip_and_wait(): what that handler did is visible.
+            sub.acknowledged.store(version, std::memory_order_release);
+        }
+        return version;
     }
 
     /// Stale events of a batch, counted once it is known how much of the batch was taken.
@@ -275,7 +288,7 @@ class binding {
             const delivery facts{.sequence = sequences[i],
                                  .publisher = static_cast<std::uint16_t>(from.number_),
                                  .end_of_batch = i + 1 == found};
-            static_cast<void>(self.consumer_.process(event, facts, context.owner->version()));
+            static_cast<void>(self.consumer_.process(event, facts, held_to(sub, *context.owner)));
             sub.starved.add(1);
         }
         box.count = box.head = 0;
@@ -321,7 +334,7 @@ class binding {
         binding& self = *static_cast<binding*>(sub.face.object);
         const std::uint64_t floor = from.owner_->version();
         std::uint32_t found = 0;
-        const interest& wanted = *sub.wanted;
+        const interest& wanted = sub.wanted();
         for (std::uint64_t at = range.first; at != range.last; ++at) {
             const std::uint32_t index = range.slots[at - range.first];
             void* const original = from.payload(index);
@@ -370,7 +383,7 @@ class binding {
         const std::uint32_t mask = clock_mask(sub, context.slice_ticks);
         const bool recycles = box.where != held_in::ring;
         const bool one_by_one = recycles && pool.storage().level() >= guard_level::sampled;
-        const bool gives_way = c == ring_class::market && sub.order == event_order::critical_first;
+        const bool gives_way = c == ring_class::market && sub.gives_way();
         const std::uint64_t start = tick_clock::now();
         handler_scope inside;
         while (head != count) {
@@ -387,8 +400,8 @@ class binding {
                                  box.lag,
                                  static_cast<std::uint16_t>(box.from->number_),
                                  head == count};
-            if (self.consumer_.process(*static_cast<E*>(box.events[at]), facts, owner.version()) !=
-                    outcome::filtered &&
+            if (self.consumer_.process(*static_cast<E*>(box.events[at]), facts,
+                                       held_to(sub, owner)) != outcome::filtered &&
                 (box.lost_before | box.conflated_before) != 0) [[unlikely]] {
                 box.lost_before = box.conflated_before = 0;  // told; a filtered event tells nobody
             }
@@ -421,7 +434,7 @@ class binding {
     static std::uint32_t serve_in_place(subscription_core& sub, publisher_core& from, ring_class c,
                                         serve_context& context) {
         inbox& box = sub.box[index_of(c)];
-        if (sub.contended(c) || !box.empty()) {
+        if (sub.contended(c) || sub.was_lossy || !box.empty()) {
             // The range stays pinned until its last handler has returned: the publisher takes
             // spares instead of waiting for it.
             const std::uint32_t skipped =
@@ -438,8 +451,8 @@ class binding {
         engine& owner = *context.owner;
         const std::uint32_t mask = clock_mask(sub, context.slice_ticks);
         const std::uint64_t start = tick_clock::now();
-        const bool gives_way = sub.order == event_order::critical_first;
-        const interest& wanted = *sub.wanted;
+        const bool gives_way = sub.gives_way();
+        const interest& wanted = sub.wanted();
         std::uint32_t calls = 0;
         std::uint64_t at = range.first;
         handler_scope inside;
@@ -460,7 +473,7 @@ class binding {
                                  .lag = range.lag,
                                  .publisher = static_cast<std::uint16_t>(from.number_),
                                  .end_of_batch = at == range.last};
-            static_cast<void>(self.consumer_.process(event, facts, owner.version()));
+            static_cast<void>(self.consumer_.process(event, facts, held_to(sub, owner)));
             ++calls;
             if ((calls & mask) == 0 && tick_clock::now() >= context.slice_end) {
                 context.slice_over = true;

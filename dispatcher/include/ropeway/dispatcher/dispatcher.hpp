@@ -47,7 +47,6 @@ class dispatcher {
     subscribe(std::string_view name, overflow policy, subscription_params params,
               Handler&& handler) {
         using callable = std::remove_cvref_t<Handler>;
-        check_conflatable(name, policy, params.kinds);
         const bool in_ring = params.delivery == delivery_mode::in_place;
         if constexpr (handler_for<callable, const E&>) {
             auto face = detail::binding<E, callable>::make(name, std::forward<Handler>(handler),
@@ -82,6 +81,12 @@ class dispatcher {
 
     /// Raises the routing version; market data stamped before it is stale from here on.
     std::uint64_t flip() noexcept { return engine_->flip(); }
+    /// The same, and returns once no handler that began before runs any more, or at the deadline:
+    /// from then on no stale market data is handled. Inside a handler it does not wait. Throws
+    /// std::bad_alloc only.
+    flip_report flip_and_wait(std::chrono::nanoseconds deadline) {
+        return engine_->flip_and_wait(deadline);
+    }
     [[nodiscard]] std::uint64_t routing_version() const noexcept { return engine_->version(); }
 
     /// The routing version itself, for an orchestrator that stamps partial events; valid while this
@@ -124,24 +129,6 @@ class dispatcher {
         ropeway::subscription out{engine_, core};
         engine_->joined(core);
         return out;
-    }
-    static void check_conflatable(std::string_view name, overflow policy, kind_set kinds) {
-        using traits = event_traits<E>;
-        std::string others;
-        for (std::uint32_t kind = 0; kind < max_event_kinds && policy == overflow::conflate;
-             ++kind) {
-            if (kinds.contains(kind) && !traits::is_critical(kind) && !traits::conflatable(kind)) {
-                others += (others.empty() ? "" : ", ") + std::to_string(kind);
-            }
-        }
-        if (!others.empty()) {
-            throw std::invalid_argument(
-                "subscription \"" + std::string{name} + "\": overflow::conflate with kinds " +
-                others +
-                ", of which the latest event does not stand for the older ones "
-                "(event_traits::conflatable). Name the kinds it wants in "
-                "subscription_params::kinds, and take the others in a subscription of their own.");
-        }
     }
 
     std::shared_ptr<detail::engine> engine_;

@@ -55,9 +55,14 @@ class engine : public std::enable_shared_from_this<engine> {
                                         subscription_params params, consumer_face face);
     /// After add_subscription(), without a lock: an inline one runs what it would miss.
     void joined(const subscription_core& sub) noexcept;
-    /// Ends a subscription: discards what it did not take and destroys its consumer. Called from
-    /// its own handler it only marks; the worker finishes.
-    void remove_subscription(subscription_core& sub) noexcept;
+    /// Ends a subscription: see subscription::unsubscribe().
+    unsubscribe_report remove_subscription(subscription_core& sub, leaving how,
+                                           std::chrono::nanoseconds deadline) noexcept;
+    change_status set_interest(subscription_core& sub, kind_set kinds,
+                               std::vector<std::uint32_t> instruments,
+                               std::chrono::nanoseconds deadline);
+    change_status set_policy(subscription_core& sub, overflow policy,
+                             std::chrono::nanoseconds deadline);
 
     void start();
     stop_report stop(std::chrono::nanoseconds deadline) noexcept;
@@ -88,9 +93,11 @@ class engine : public std::enable_shared_from_this<engine> {
     /// One slice of some subscription with short handlers, on a publisher that waits; false when
     /// there was none.
     bool help() noexcept;
-    /// One more worker, if something is ready and fewer run than may: `served` keeps its own. Null:
-    /// in every group. Also for a publisher that waits.
-    void ramp(const subscription_core* served) noexcept;
+    /// In every group one more worker, if something is ready and fewer run than may: for a
+    /// publisher that waits.
+    void ramp() noexcept;
+    /// The same in one group, but `served` keeps its own.
+    void ramp_in(std::uint32_t group, const subscription_core* served) noexcept;
     void hint_critical() noexcept {
         // Release pairs with the acquire in serve(): a worker that sees the hint sees the tail.
         critical_hint_.fetch_add(1, std::memory_order_release);
@@ -118,6 +125,7 @@ class engine : public std::enable_shared_from_this<engine> {
     }
     /// Raises the routing version by one (or to `to`, if that is higher); returns the new one.
     std::uint64_t flip(std::uint64_t to = 0) noexcept;
+    flip_report flip_and_wait(std::chrono::nanoseconds deadline);
 
     [[nodiscard]] std::uint64_t live() const noexcept {
         // Acquire pairs with add_subscription(): the blocks of a live one are filled.
@@ -226,7 +234,7 @@ class engine : public std::enable_shared_from_this<engine> {
     std::uint64_t discard_all(subscription_core& sub) noexcept;
     void close_cursors(subscription_core& sub) noexcept;
     void finish_removal(subscription_core& sub) noexcept;
-    [[nodiscard]] bool end_if_idle(subscription_core& sub) noexcept;
+    bool end_if_idle(subscription_core& sub, unsubscribe_report* report = nullptr) noexcept;
     void leave_to_worker(subscription_core& sub) noexcept;
     void refresh_wanted() noexcept;
     [[nodiscard]] std::span<const std::unique_ptr<publisher_core>> publishers() const noexcept;
@@ -237,7 +245,44 @@ class engine : public std::enable_shared_from_this<engine> {
     void serve_in_sequence(subscription_core& sub, serve_context& context,
                            std::uint32_t& done) noexcept;
     void end_market_data(subscription_core& sub) noexcept;
-    void close_cursor(cursor_block& block) noexcept;
+    std::uint64_t close_cursor(cursor_block& block) noexcept;
+    static void wait_out_rescue(cursor_block& block) noexcept;
+    void acknowledge(subscription_core& sub) noexcept {
+        // Release: as for every handler; nobody's runs now.
+        // seq_cst: in one order with flip() and the taking of the subscription.
+        sub.acknowledged.store(version_.load(std::memory_order_seq_cst), std::memory_order_release);
+    }
+    /// Before which sequence of a publisher a subscription takes events.
+    [[nodiscard]] static std::uint64_t end_for(const subscription_core& sub,
+                                               const publisher_core& from) noexcept {
+        // Acquire pairs with drain_out(): the cuts are written.
+        return sub.draining.load(std::memory_order_acquire) == subscription_core::flows
+                   ? ~std::uint64_t{0}
+                   : sub.drain_cut[from.number_] + 1;
+    }
+    [[nodiscard]] bool drain_out(subscription_core& sub,
+                                 std::chrono::steady_clock::time_point until) noexcept;
+    void look_if_drained(subscription_core& sub) noexcept;
+    [[nodiscard]] bool drained_of(subscription_core& sub, publisher_core& from) noexcept;
+    void abandon(subscription_core& sub, unsubscribe_report& report) noexcept;
+    template <class See>
+    void pass_rest(subscription_core& sub, publisher_core& from, ring_class c, See&& see) noexcept;
+    template <class Change>
+    change_status change(subscription_core& sub, std::chrono::nanoseconds deadline, Change&& make);
+    template <class See>
+    void for_each_cursor(const subscription_core& sub, See&& see) noexcept {
+        for (const auto& from : publishers()) {
+            for (const ring& places : from->rings) {
+                see(places.cursors[sub.number]);
+            }
+        }
+    }
+    void count_rest(subscription_core& sub, unsubscribe_report& report) noexcept;
+    [[nodiscard]] bool take_over(subscription_core& sub,
+                                 std::chrono::nanoseconds deadline) noexcept;
+    void hand_back(subscription_core& sub) noexcept;
+    static void check_conflatable(std::string_view name, overflow policy, kind_set kinds,
+                                  const consumer_face& face);
     [[nodiscard]] bool kept_for(const subscription_core& sub) const noexcept;
     [[nodiscard]] bool all_taken() const noexcept;
     void close_publishers() noexcept;

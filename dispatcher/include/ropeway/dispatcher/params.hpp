@@ -39,6 +39,12 @@ enum class event_order : std::uint8_t {
     in_sequence,     ///< as they were published
 };
 
+/// What unsubscribe() does with events that the subscription has not handled.
+enum class leaving : std::uint8_t {
+    discard,  ///< they are dropped, and counted
+    drain,    ///< all that was committed before the call is handled first, until the deadline
+};
+
 /// How a handler gets the event.
 enum class delivery_mode : std::uint8_t {
     duplicate,  ///< an owned, mutable copy, recycled after the handler

@@ -156,6 +156,17 @@ struct publisher_core {
 
     /// What rescues will need for a subscription that is about to join. Throws std::bad_alloc.
     void make_store(const subscription_core& sub);
+    /// Sequence of the last event committed, over both rings.
+    [[nodiscard]] std::uint64_t committed_sequence() const noexcept {
+        const std::uint64_t now = tail.load(std::memory_order_acquire);  // pairs with commit()
+        std::uint64_t sum = 0;
+        for (const ring_class c : {ring_class::market, ring_class::critical}) {
+            // Relaxed: as in committed().
+            sum += tail_word::extend(base_[index_of(c)].load(std::memory_order_relaxed),
+                                     tail_word::count(now, c));
+        }
+        return sum;
+    }
 
     /// Of the event at a committed position; another's when it has been lapped.
     [[nodiscard]] std::uint64_t sequence_in(ring_class c, std::uint64_t position) const noexcept {
@@ -227,7 +238,8 @@ struct publisher_core {
     [[nodiscard]] bool refresh(ring_class c) noexcept;
     void rescue(subscription_core& sub, ring_class c) noexcept;
     [[nodiscard]] std::uint64_t rescue_range(const subscription_core& sub, ring_class c,
-                                             std::uint64_t from, std::uint64_t to) noexcept;
+                                             overflow policy, std::uint64_t from,
+                                             std::uint64_t to) noexcept;
     static void disconnect(subscription_core& sub, cursor_block& block) noexcept;
     void count_lost(cursor_block& block, std::uint32_t index) noexcept;
     [[nodiscard]] bool keep_critical(rescue_store& store, const subscription_core& sub,

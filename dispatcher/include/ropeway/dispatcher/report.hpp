@@ -90,6 +90,34 @@ struct memory_use {
     std::size_t bytes = 0;
 };
 
+/// How a subscription ended.
+struct unsubscribe_report {
+    /// False: its handler still runs, or this was called inside a handler. A worker ends it when
+    /// that handler returns; until then what the handler uses must live.
+    bool ended = false;
+    /// Everything that was committed before the call was handled.
+    bool drained = false;
+    /// Wanted events committed and not handled (drain: committed before the call). Of a handler
+    /// that still runs: events left in its rings and backlogs, wanted or not.
+    std::uint64_t discarded = 0;
+    std::uint64_t discarded_critical = 0;  ///< of these, critical
+};
+
+/// How a change of a running subscription went.
+enum class change_status : std::uint8_t {
+    done,
+    timed_out,      ///< its handler held it until the deadline; nothing was changed
+    inside_handler  ///< refused inside a handler, where waiting could last for ever
+};
+
+/// How flip_and_wait() went.
+struct flip_report {
+    std::uint64_t version = 0;  ///< the new one
+    /// No handler that began before the flip runs any more.
+    bool acknowledged = false;
+    std::string waiting_for{};  ///< the first subscription that did not acknowledge
+};
+
 /// How a stop went.
 struct stop_report {
     bool drained = false;       ///< every subscription took everything

@@ -187,6 +187,8 @@ struct rescue_store {
     }
     /// Before a subscription joins.
     void begin(std::uint32_t conflation_keys);
+    /// For one that begins to conflate; keeps the one it has. Before its publisher knows.
+    void make_table(std::uint32_t conflation_keys);
     [[nodiscard]] std::size_t bytes() const noexcept {
         return sizeof(rescue_store) + critical.capacity() * sizeof(kept_event) +
                (table == nullptr ? 0 : table->bytes() + table->keys() * sizeof(kept_event));

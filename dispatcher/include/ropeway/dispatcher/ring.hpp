@@ -9,8 +9,8 @@
 //  2. Whoever moves a cursor over [a, b) owns those positions for that subscription: its worker, or
 //     the publisher in a rescue, under the rescue bit.
 //  3. The market cursor of a blocking subscription is moved by plain stores of the worker alone;
-//     every other one by CAS, with the pin set before and entries read before, because its
-//     publisher moves it in a rescue.
+//     every other one by CAS, with entries read before, because its publisher moves it in a rescue.
+//     The pin is set before either way.
 //  4. A slot is overwritten only when every cursor has passed its position and no pin covers it.
 #pragma once
 
@@ -79,9 +79,17 @@ struct alignas(cache_block) cursor_block {
     std::atomic<std::uint64_t> told{0};           ///< of `lost`, in stream; the worker's
     /// 1: the store holds events. Set by the publisher, cleared by the worker before it takes them.
     std::atomic<std::uint32_t> kept{0};
-    /// 1: the publisher may move the cursor. Written before the cursor joins; read by the publisher
-    /// after the cursor.
-    std::atomic<std::uint32_t> contended{0};
+    /// What the publisher does when it is about to lap the cursor: an `overflow`. Written by
+    /// whoever holds the subscription; the publisher reads it after it has set the rescue bit.
+    std::atomic<std::uint32_t> policy{0};
+    /// A subscription that is being ended while its worker may be in the middle of a batch; for
+    /// cursors that the worker moves by plain stores, which would wipe the closed bit.
+    enum abandoned_state : std::uint32_t {
+        kept_up = 0,
+        stops = 1,      ///< the worker takes nothing more; set before a barrier on every thread
+        abandoned = 2,  ///< the publisher looks at the pin only
+    };
+    std::atomic<std::uint32_t> left_behind{kept_up};
     /// 1: an episode of losses lasts. Set by the publisher, cleared by the supervisor.
     std::atomic<std::uint32_t> losing{0};
     /// 1: ended by overflow::disconnect.

@@ -5,9 +5,12 @@
 // update_min_version().
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <ropeway/dispatcher/engine.hpp>
 
@@ -38,9 +41,38 @@ class [[nodiscard]] subscription {
     /// it only marks, and a worker finishes.
     void unsubscribe() noexcept {
         if (core_ != nullptr) {
-            owner_->remove_subscription(*std::exchange(core_, nullptr));
+            static_cast<void>(unsubscribe(leaving::discard, std::chrono::nanoseconds::max()));
+        }
+    }
+    /// The same, and says what became of its events; with leaving::drain after all that was
+    /// committed before the call was handled. Waits no longer than the deadline; a handler that
+    /// still runs then holds up no publisher, and is the last one. Inside a handler it waits for
+    /// nothing and drains nothing. Of an empty handle: an empty report.
+    unsubscribe_report unsubscribe(leaving how, std::chrono::nanoseconds deadline) noexcept {
+        unsubscribe_report out;
+        if (core_ != nullptr) {
+            out = owner_->remove_subscription(*std::exchange(core_, nullptr), how, deadline);
             owner_.reset();
         }
+        return out;
+    }
+
+    /// Changes what it wants, from the next batch on: every event published after this returns is
+    /// held against the new interest. Waits for its handler, no longer than the deadline. Throws
+    /// std::invalid_argument as subscribe() does.
+    change_status set_interest(kind_set kinds, std::vector<std::uint32_t> instruments,
+                               std::chrono::nanoseconds deadline) {
+        return owner_->set_interest(*core_, kinds, std::move(instruments), deadline);
+    }
+    /// Changes what happens when it falls a ring behind. Waits for its handler, no longer than the
+    /// deadline: a stuck subscription can be ended, not changed. Throws std::invalid_argument as
+    /// subscribe() does, and for a subscription that overflow::disconnect has ended.
+    change_status set_policy(overflow policy, std::chrono::nanoseconds deadline) {
+        return owner_->set_policy(*core_, policy, deadline);
+    }
+    /// It sees every event of a publisher that it wants from this sequence on.
+    [[nodiscard]] std::uint64_t first_sequence(std::uint32_t publisher) const noexcept {
+        return core_->first_sequence[publisher];
     }
 
     /// Market data with a lower version is filtered from now on; never lowers the minimum.

@@ -54,7 +54,8 @@ struct serve_context {
     std::uint64_t slice_ticks = 0;    ///< length of a slice
     std::uint64_t slice_end = 0;      ///< ticks
     std::uint64_t critical_seen = 0;  ///< value of the critical hint when critical was last served
-    std::uint64_t before = ~std::uint64_t{0};  ///< only events with a lower sequence
+    std::uint64_t before = ~std::uint64_t{0};  ///< only events of the ring with a lower sequence
+    std::uint64_t kept_before = ~std::uint64_t{0};  ///< likewise, of those kept outside
     bool slice_over = false;
     bool more = false;  ///< a ring held more than this round took
 };
@@ -72,6 +73,8 @@ struct consumer_face {
     bool (*wants)(const subscription_core&, const void* event) noexcept = nullptr;
     void (*recycle)(engine&, slot_pool&, slot_ref) noexcept = nullptr;
     void (*copy)(void* to, const void* from) noexcept = nullptr;
+    bool (*critical)(std::uint32_t kind) noexcept = nullptr;
+    bool (*conflatable)(std::uint32_t kind) noexcept = nullptr;
     std::uint64_t (*conflation_key)(const void*) noexcept = nullptr;
     void (*fold)(void* older, const void* newer) noexcept = nullptr;
     void (*destroy)(void*) noexcept = nullptr;
@@ -88,6 +91,8 @@ struct subscription_core {
     /// Who ends it: the thread that waits in unsubscribe() (no worker takes it any more), or, once
     /// marked from inside a handler, the worker that lets it go or takes it next.
     enum closing_state : std::uint32_t { stays = 0, waited_for = 1, marked = 2 };
+    /// The version that handlers begun from now on are held to; see flip_and_wait().
+    alignas(cache_block) std::atomic<std::uint64_t> acknowledged{0};
 
     // Shared, taken by CAS.
     alignas(cache_block) std::atomic<std::uint32_t> owned{dead};
@@ -98,10 +103,9 @@ struct subscription_core {
 
     // Constant while the subscription lives.
     alignas(cache_block) consumer_face face{};
-    std::unique_ptr<const interest> wanted{};
+    std::atomic<const interest*> interested{nullptr};  ///< see set_interest()
     std::uint32_t number = 0;
     std::uint32_t group = 0;  ///< who serves it; see execution
-    overflow policy = overflow::block;
     delivery_mode delivery = delivery_mode::duplicate;
     execution_mode execution = execution_mode::group;
     event_order order = event_order::critical_first;
@@ -113,7 +117,17 @@ struct subscription_core {
     /// overflow::disconnect. `lapped` by a publisher: whoever serves it next ends all market data.
     std::atomic<std::uint32_t> market_data{connected};
 
+    /// Asked for, only what was committed up to `drain_cut` is still taken; then nothing more.
+    enum drain_state : std::uint32_t { flows = 0, drains = 1, drained = 2 };
+    std::atomic<std::uint32_t> draining{flows};
+    std::array<std::uint64_t, max_live_publishers>
+        drain_cut{};  ///< sequences; published by draining
+    /// From these sequences on it sees every event, by publisher. Written when it joins.
+    std::array<std::uint64_t, max_live_publishers> first_sequence{};
+
     // Guarded by owned.
+    overflow policy = overflow::block;
+    bool was_lossy = false;  ///< now or before: stores may hold events, losses be untold
     alignas(cache_block) std::array<inbox, ring_classes> box{};
     std::uint64_t average_ticks = 0;  ///< of a handler call; 0 = unknown
     std::uint32_t next_publisher = 0;
@@ -123,6 +137,17 @@ struct subscription_core {
     /// Market data of other publishers that a disconnect left untaken, by kind.
     std::array<counter_cell, max_event_kinds> missed{};
 
+    /// True when a market event's handler waits for critical events that come in meanwhile.
+    [[nodiscard]] bool gives_way() const noexcept {
+        // Relaxed: a hint; a drain must not wait for critical events behind its cut.
+        return order == event_order::critical_first &&
+               draining.load(std::memory_order_relaxed) == flows;
+    }
+    /// For whoever holds it, or the publisher in a rescue.
+    [[nodiscard]] const interest& wanted() const noexcept {
+        // Acquire pairs with set_interest().
+        return *interested.load(std::memory_order_acquire);
+    }
     /// True once it is to end: no handler is called any more.
     [[nodiscard]] bool ending() const noexcept {
         // Relaxed: asked by the worker; whoever waits for it synchronises through `owned`.
