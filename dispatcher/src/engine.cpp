@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include <ropeway/dispatcher/intake.hpp>
 #include <ropeway/pool/coarse_clock.hpp>
 #include <ropeway/pool/site.hpp>
 #include <ropeway/pool/thread_number.hpp>
@@ -198,7 +199,8 @@ publisher_core& engine::add_publisher(std::string_view name, const publisher_par
         }
     }
     // Relaxed: a stopped engine stays stopped; release pairs with publishers().
-    made.closed_.store(stopped_ ? 1 : 0, std::memory_order_relaxed);
+    made.closed_.store(stopped_ ? publisher_core::stopped : publisher_core::open,
+                       std::memory_order_relaxed);
     publisher_count_.store(number + 1, std::memory_order_release);
     return made;
 }

@@ -3,6 +3,8 @@
 // Claims and commits: what a publisher does for each event.
 #include <ropeway/dispatcher/publisher_core.hpp>
 
+#include <algorithm>
+#include <bit>
 #include <utility>
 
 #include <ropeway/dispatcher/engine.hpp>
@@ -32,6 +34,7 @@ publisher_core::publisher_core(engine& owner, std::uint32_t number, std::string 
     entries_ = std::make_unique<std::atomic<std::uint32_t>[]>(capacity[0] + capacity[1]);
     cursors_ = std::make_unique<cursor_block[]>(std::size_t{ring_classes} * subscriptions);
     stores_.resize(subscriptions);
+    outcomes_ = std::make_unique<std::atomic<std::uint64_t>[]>(subscriptions);
     generation_.resize(total);
     marks_.assign(total, checked_in);
     spares_.reserve(total);
@@ -74,17 +77,123 @@ bool publisher_core::enter() noexcept {
         report(violation_kind::concurrent_publisher, 0, 0);
         return false;
     }
-    if (closed_meanwhile()) {
-        enter_closed();
+    if (closed_meanwhile() && !enter_closed()) {
+        return enter();  // resumed in between
     }
     eager_ = exact;  // only now: it belongs to whoever is inside
     return true;
 }
 
-void publisher_core::enter_closed() noexcept {
+bool publisher_core::enter_closed() noexcept {
     closing_.lock();
+    if (!closed()) {
+        closing_.unlock();
+        return false;
+    }
     // Relaxed: guarded by closing_, but for the look in leave_closed().
     closing_owner_.store(std::uint32_t{thread_number()} + 1, std::memory_order_relaxed);
+    return true;
+}
+
+void publisher_core::halt() noexcept {
+    std::uint32_t was = open;
+    // Release: as stop()'s; a publish that is inside already may still commit.
+    closed_.compare_exchange_strong(was, halted, std::memory_order_release,
+                                    std::memory_order_relaxed);
+}
+
+void publisher_core::resume() noexcept {
+    const std::lock_guard lock{closing_};  // whoever came in while it was halted is out
+    std::uint32_t was = halted;
+    // Release: as above.
+    closed_.compare_exchange_strong(was, open, std::memory_order_release,
+                                    std::memory_order_relaxed);
+}
+
+void publisher_core::await_next(ring_class c, std::uint64_t live) noexcept {
+    awaited_in_ = c;
+    awaited_by_ = live;
+    // Relaxed: commit()'s release store publishes it.
+    awaited_.store(sequence() + 1, std::memory_order_relaxed);
+}
+
+bool engine::still_takes(const publisher_core& from, ring_class c, std::uint32_t number,
+                         std::uint64_t sequence) noexcept {
+    const subscription_core& sub = subscriptions_[number];
+    // Acquire: what it said before it ended is visible; the caller looks once more.
+    return (live() & bit_of(number)) != 0 && sub.first_sequence[from.number_] <= sequence &&
+           (c == ring_class::critical ||
+            sub.market_data.load(std::memory_order_acquire) == subscription_core::connected) &&
+           sub.closing.load(std::memory_order_acquire) == subscription_core::stays;
+}
+
+std::uint32_t publisher_core::outcomes(std::vector<wait_report::consumer>* out) const {
+    const std::uint64_t sequence = awaited();
+    std::uint32_t pending = 0;
+    for (std::uint64_t left = awaited_by_; left != 0; left &= left - 1) {
+        const auto number = static_cast<std::uint32_t>(std::countr_zero(left));
+        const cursor_block& block = rings[0].cursors[number];
+        auto outcome = delivery_outcome::pending;
+        if (!owner_->still_takes(*this, awaited_in_, number, sequence)) {
+            outcome = delivery_outcome::dropped;  // unless it said something before
+        }
+        // Acquire pairs with note_outcome().
+        const std::uint64_t said = outcomes_[number].load(std::memory_order_acquire);
+        if (said >> 3U == sequence) {
+            outcome = static_cast<delivery_outcome>(said & 7U);
+        }
+        pending += outcome == delivery_outcome::pending ? 1U : 0U;
+        if (out != nullptr) {
+            // Relaxed: a name.
+            out->push_back({std::string{site_text(
+                                static_cast<site_id>(block.site.load(std::memory_order_relaxed)))},
+                            outcome});
+        }
+    }
+    return pending;
+}
+
+std::uint32_t publisher_core::approx_free(ring_class c) const noexcept {
+    const ring& places = rings[index_of(c)];
+    const std::uint64_t at = committed(c);
+    std::uint64_t low = at;
+    for (std::uint64_t left = owner_->live(); left != 0; left &= left - 1) {
+        const cursor_block& block =
+            places.cursors[static_cast<std::uint32_t>(std::countr_zero(left))];
+        // Acquire pairs with the worker's release; the rest relaxed: a number.
+        const std::uint64_t word = block.cursor.load(std::memory_order_acquire);
+        const bool holds =
+            (word & cursor_word::closed_bit) == 0 && word != cursor_word::join &&
+            block.left_behind.load(std::memory_order_relaxed) == cursor_block::kept_up &&
+            (c == ring_class::critical || block.policy.load(std::memory_order_relaxed) ==
+                                              static_cast<std::uint32_t>(overflow::block));
+        if (holds) {
+            low = std::min(low, cursor_word::position(word));
+        }
+    }
+    const std::uint64_t used = at - low;
+    return used >= places.capacity ? 0 : places.capacity - static_cast<std::uint32_t>(used);
+}
+
+slowest_subscription publisher_core::slowest() const noexcept {
+    slowest_subscription out;
+    const std::uint64_t at = committed(ring_class::market);
+    for (std::uint64_t left = owner_->live(); left != 0; left &= left - 1) {
+        const cursor_block& block =
+            rings[0].cursors[static_cast<std::uint32_t>(std::countr_zero(left))];
+        // Acquire pairs with the worker's release; the rest relaxed: a number and a name.
+        const std::uint64_t word = block.cursor.load(std::memory_order_acquire);
+        if ((word & cursor_word::closed_bit) != 0 || word == cursor_word::join) {
+            continue;
+        }
+        const std::uint64_t position = cursor_word::position(word);
+        const std::uint64_t lag = at > position ? at - position : 0;
+        if (out.name.empty() || lag > out.lag) {
+            out = {site_text(static_cast<site_id>(block.site.load(std::memory_order_relaxed))),
+                   lag};
+        }
+    }
+    return out;
 }
 
 void publisher_core::leave_closed() noexcept {

@@ -54,7 +54,7 @@ bool publisher_core::make_free(ring_class c, wait_budget& budget, publish_result
         return true;
     }
     why.held_by = blocker_name(c);
-    why.status = closed() ? publish_status::stopped : full;
+    why.status = closed() ? closed_status() : full;
     return false;
 }
 
@@ -99,6 +99,22 @@ bool publisher_core::wait_for(ring_class c, clock::time_point until) noexcept {
         }
     }
     return false;
+}
+
+bool publisher_core::await_outcomes(const std::stop_token& stop, bool may_cancel,
+                                    std::chrono::nanoseconds deadline) {
+    const auto until = end_of_wait(std::max(deadline, std::chrono::nanoseconds{0}));
+    backoff wait;
+    while (outcomes(nullptr) != 0) {
+        if (stop.stop_requested() && may_cancel) {
+            cancel_awaited();
+        }
+        if (stop.stop_requested() || clock::now() >= until || owner_->stopping()) {
+            return outcomes(nullptr) == 0;
+        }
+        wait.pause();
+    }
+    return true;
 }
 
 bool publisher_core::refresh(ring_class c) noexcept {

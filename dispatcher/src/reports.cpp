@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include <ropeway/dispatcher/engine.hpp>
+#include <ropeway/dispatcher/intake.hpp>
 
 #include "failure_queue.hpp"
 #include "worker_group.hpp"
@@ -82,6 +83,10 @@ dispatcher_stats engine::stats() const {
     for (const auto& from : publishers()) {
         out.publishers.push_back(from->stats());
     }
+    const std::uint32_t intakes = intake_count_.load(std::memory_order_acquire);  // add_intake()
+    for (std::uint32_t i = 0; i < intakes; ++i) {
+        out.intakes.push_back(intakes_[i]->stats());
+    }
     out.routing_version = version();
     out.duplicates_out = duplicates_->outstanding();
     out.duplicate_slots = duplicates_->capacity();
@@ -124,6 +129,11 @@ std::vector<memory_use> engine::memory() const {
         {params_.name + " subscriptions", params_.max_subscriptions * sizeof(subscription_core)});
     out.push_back(
         {params_.name + " failure records", params_.failure_capacity * sizeof(failure_record)});
+    for (const auto& from : intakes_) {
+        if (from != nullptr) {
+            out.push_back({from->pool().name(), from->pool().memory().total_bytes()});
+        }
+    }
     for (const auto& from : publishers()) {
         const publisher_core& core = *from;
         std::size_t tables = core.slots_.guard_memory_bytes() + sizeof(publisher_core);

@@ -84,6 +84,7 @@ bool engine::supervise() noexcept {
             watch(group, group.seats[s], now);
         }
     }
+    busy |= pump_intakes();
     return tell_losses() || busy;
 }
 

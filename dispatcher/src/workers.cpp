@@ -11,6 +11,7 @@
 
 #include <ropeway/dispatcher/binding.hpp>
 #include <ropeway/dispatcher/engine.hpp>
+#include <ropeway/dispatcher/intake.hpp>
 #include <ropeway/pool/coarse_clock.hpp>
 #include <ropeway/pool/site.hpp>
 #include <ropeway/pool/thread_number.hpp>
@@ -190,6 +191,10 @@ engine::look engine::look_once(worker_group& group, worker_seat& seat,
         }
         if (was == worker_seat::serving_out) {
             group.awake.fetch_add(1, std::memory_order_seq_cst);  // looks again before it leaves
+        }
+        // It may have made room. Relaxed: who fills an intake later tells the supervisor.
+        if (intake_count_.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+            static_cast<void>(pump_intakes());
         }
         // What its handlers published to inline subscriptions. Relaxed: as in serve_inline().
         if (inline_.load(std::memory_order_relaxed) != 0 && !serve_inline(&group, &seat))
@@ -379,7 +384,8 @@ void engine::let_go(subscription_core& sub) noexcept {
 
 void engine::close_publishers() noexcept {
     for (const auto& from : publishers()) {
-        from->closed_.store(1, std::memory_order_release);  // what follows is refused
+        // Release: what follows is refused.
+        from->closed_.store(publisher_core::stopped, std::memory_order_release);
     }
     // Every publish that read `closed` before this shows its `inside` to us after it.
     barrier_everywhere();
@@ -456,8 +462,10 @@ stop_report engine::stop(std::chrono::nanoseconds deadline) noexcept {
     }
     stopper_.store(me, std::memory_order_relaxed);  // as above
     stop_report report;
+    const auto until = end_of_wait(deadline);
+    close_intakes(until);
     close_publishers();
-    drain(report, end_of_wait(deadline));
+    drain(report, until);
     collect(report, tell);
     stopper_.store(0, std::memory_order_relaxed);  // as above
     const std::lock_guard lock{registry_};
@@ -548,9 +556,10 @@ void engine::collect(stop_report& report, const undelivered_callback& tell) noex
             static_cast<void>(end_if_idle(sub));
         }
     }
+    collect_intakes(report, tell);
     duplicates_->flush_thread();
     kept_->flush_thread();
-    report.slots_outstanding = duplicates_->outstanding() + kept_->outstanding();
+    report.slots_outstanding += duplicates_->outstanding() + kept_->outstanding();
     for (const auto& from : publishers()) {
         report.slots_outstanding +=
             report.workers_gone ? from->recycle_all() : from->stats().claims_out;

@@ -192,6 +192,27 @@ class binding {
         return skipped + run_inbox(sub, box, c, context);
     }
 
+    [[nodiscard]] static delivery_outcome said_of(outcome ended) noexcept {
+        switch (ended) {
+            case outcome::done: return delivery_outcome::delivered;
+            case outcome::filtered: return delivery_outcome::filtered;
+            case outcome::failed: return delivery_outcome::failed;
+        }
+        return delivery_outcome::failed;
+    }
+    /// True for awaited market data that was cancelled: no handler is called.
+    [[gnu::cold, gnu::noinline]] static bool cancels(binding& self, subscription_core& sub,
+                                                     publisher_core& from, const E& event,
+                                                     std::uint64_t sequence) noexcept {
+        const std::uint32_t kind = traits::kind(event);
+        if (traits::is_critical(kind) || !from.is_cancelled(sequence)) {
+            return false;
+        }
+        self.consumer_.count_filtered(kind);
+        from.note_outcome(sub.number, sequence, delivery_outcome::cancelled);
+        return true;
+    }
+
     /// The version for the next handler, acknowledged: the one before has returned.
     static std::uint64_t held_to(subscription_core& sub, const engine& owner) noexcept {
         const std::uint64_t version = owner.version();
@@ -288,7 +309,11 @@ class binding {
             const delivery facts{.sequence = sequences[i],
                                  .publisher = static_cast<std::uint16_t>(from.number_),
                                  .end_of_batch = i + 1 == found};
-            static_cast<void>(self.consumer_.process(event, facts, held_to(sub, *context.owner)));
+            const outcome ended =
+                self.consumer_.process(event, facts, held_to(sub, *context.owner));
+            if (sequences[i] == from.awaited()) {
+                from.note_outcome(sub.number, sequences[i], said_of(ended));
+            }
             sub.starved.add(1);
         }
         box.count = box.head = 0;
@@ -333,6 +358,7 @@ class binding {
                               const taken_range& range, inbox& box, stale_events& stale) noexcept {
         binding& self = *static_cast<binding*>(sub.face.object);
         const std::uint64_t floor = from.owner_->version();
+        const std::uint64_t awaited = from.awaited();
         std::uint32_t found = 0;
         const interest& wanted = sub.wanted();
         for (std::uint64_t at = range.first; at != range.last; ++at) {
@@ -340,9 +366,15 @@ class binding {
             void* const original = from.payload(index);
             const E& event = *static_cast<const E*>(original);
             if (!wants(wanted, event)) {
+                if (awaited != 0 && sequence_of(from, index) == awaited) [[unlikely]] {
+                    from.note_outcome(sub.number, awaited, delivery_outcome::unwanted);
+                }
                 continue;
             }
             if (!self.consumer_.should_process(event, floor)) {
+                if (awaited != 0 && sequence_of(from, index) == awaited) [[unlikely]] {
+                    from.note_outcome(sub.number, awaited, delivery_outcome::filtered);
+                }
                 stale.positions[stale.count] = at;
                 stale.kinds[stale.count++] = traits::kind(event);
                 continue;
@@ -384,6 +416,7 @@ class binding {
         const bool recycles = box.where != held_in::ring;
         const bool one_by_one = recycles && pool.storage().level() >= guard_level::sampled;
         const bool gives_way = c == ring_class::market && sub.gives_way();
+        const std::uint64_t awaited = box.from->awaited();
         const std::uint64_t start = tick_clock::now();
         handler_scope inside;
         while (head != count) {
@@ -400,9 +433,17 @@ class binding {
                                  box.lag,
                                  static_cast<std::uint16_t>(box.from->number_),
                                  head == count};
-            if (self.consumer_.process(*static_cast<E*>(box.events[at]), facts,
-                                       held_to(sub, owner)) != outcome::filtered &&
-                (box.lost_before | box.conflated_before) != 0) [[unlikely]] {
+            const bool asked = box.sequences[at] == awaited;
+            E& event = *static_cast<E*>(box.events[at]);
+            outcome ended = outcome::filtered;
+            if (!asked || !cancels(self, sub, *box.from, event, awaited)) [[likely]] {
+                ended = self.consumer_.process(event, facts, held_to(sub, owner));
+                if (asked) [[unlikely]] {
+                    box.from->note_outcome(sub.number, awaited, said_of(ended));
+                }
+            }
+            if (ended != outcome::filtered && (box.lost_before | box.conflated_before) != 0)
+                [[unlikely]] {
                 box.lost_before = box.conflated_before = 0;  // told; a filtered event tells nobody
             }
             if (one_by_one) {
@@ -453,6 +494,7 @@ class binding {
         const std::uint64_t start = tick_clock::now();
         const bool gives_way = sub.gives_way();
         const interest& wanted = sub.wanted();
+        const std::uint64_t awaited = from.awaited();
         std::uint32_t calls = 0;
         std::uint64_t at = range.first;
         handler_scope inside;
@@ -467,13 +509,23 @@ class binding {
             const E& event = *static_cast<const E*>(from.payload(index));
             ++at;
             if (!wants(wanted, event)) {
+                if (awaited != 0 && sequence_of(from, index) == awaited) [[unlikely]] {
+                    from.note_outcome(sub.number, awaited, delivery_outcome::unwanted);
+                }
                 continue;
             }
-            const delivery facts{.sequence = sequence_of(from, index),
+            const std::uint64_t sequence = sequence_of(from, index);
+            if (sequence == awaited && cancels(self, sub, from, event, sequence)) [[unlikely]] {
+                continue;
+            }
+            const delivery facts{.sequence = sequence,
                                  .lag = range.lag,
                                  .publisher = static_cast<std::uint16_t>(from.number_),
                                  .end_of_batch = at == range.last};
-            static_cast<void>(self.consumer_.process(event, facts, held_to(sub, owner)));
+            const outcome ended = self.consumer_.process(event, facts, held_to(sub, owner));
+            if (sequence == awaited) [[unlikely]] {
+                from.note_outcome(sub.number, awaited, said_of(ended));
+            }
             ++calls;
             if ((calls & mask) == 0 && tick_clock::now() >= context.slice_end) {
                 context.slice_over = true;

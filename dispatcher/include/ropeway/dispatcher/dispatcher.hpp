@@ -20,6 +20,7 @@
 #include <vector>
 
 #include <ropeway/dispatcher/binding.hpp>
+#include <ropeway/dispatcher/intake.hpp>
 #include <ropeway/dispatcher/publisher.hpp>
 #include <ropeway/dispatcher/subscription.hpp>
 #include <ropeway/pool/market_event.hpp>
@@ -71,6 +72,22 @@ class dispatcher {
     [[nodiscard]] ropeway::publisher<E> publisher(std::string_view name,
                                                   const publisher_params& params = {}) {
         return {engine_, engine_->add_publisher(name, params)};
+    }
+
+    /// A publisher for threads that have none of their own, with rings of its own: it counts as one
+    /// of max_publishers. Throws as publisher() does, and for a capacity out of range.
+    [[nodiscard]] ropeway::intake<E> make_intake(std::string_view name,
+                                                 const intake_params& params = {}) {
+        slot_pool_params pool = engine_->intake_pool(name, params);
+        // Not a handle that keeps the engine alive: the engine owns it.
+        ropeway::publisher<E> out{
+            std::shared_ptr<detail::engine>{std::shared_ptr<void>{}, engine_.get()},
+            engine_->add_publisher(name, params.publisher)};
+        auto made = std::make_unique<detail::intake_of<E>>(*engine_, std::string{name},
+                                                           std::move(pool), std::move(out));
+        detail::intake_of<E>& core = *made;
+        engine_->add_intake(std::move(made));
+        return {engine_, core};
     }
 
     /// Starts the workers. Throws parallelism_error, with the remedy, when as many cannot run.

@@ -28,12 +28,17 @@
 #include <ropeway/pool/recycler.hpp>
 #include <ropeway/pool/slot_pool.hpp>
 
+namespace ropeway {
+struct intake_params;
+}
+
 namespace ropeway::detail {
 
 /// How deep the calling thread is inside handlers; publish never waits there.
 [[nodiscard]] std::uint32_t& handler_depth() noexcept;
 
 class failure_queue;
+class intake_core;
 struct loss_watch;
 class supervisor;
 class worker_seat;
@@ -50,6 +55,9 @@ class engine : public std::enable_shared_from_this<engine> {
     ~engine();
 
     // Registration; any thread, serialised by a lock that no event path takes.
+    void add_intake(std::unique_ptr<intake_core> made);
+    [[nodiscard]] slot_pool_params intake_pool(std::string_view name,
+                                               const intake_params& params) const;
     publisher_core& add_publisher(std::string_view name, const publisher_params& params);
     subscription_core& add_subscription(std::string_view name, overflow policy,
                                         subscription_params params, consumer_face face);
@@ -164,6 +172,9 @@ class engine : public std::enable_shared_from_this<engine> {
     [[nodiscard]] std::uint64_t critical_hint() const noexcept {
         return critical_hint_.load(std::memory_order_acquire);  // pairs with hint_critical()
     }
+    /// False: the subscription ended, or was disconnected, and will say nothing of this event.
+    [[nodiscard]] bool still_takes(const publisher_core& from, ring_class c, std::uint32_t number,
+                                   std::uint64_t sequence) noexcept;
     [[nodiscard]] recycler& returns() noexcept { return recycler_; }
     [[nodiscard]] failure_sink& failures() noexcept;
     std::size_t drain_failures(std::span<failure_record> out) noexcept;
@@ -185,6 +196,9 @@ class engine : public std::enable_shared_from_this<engine> {
 
   private:
     void make_kept();
+    bool pump_intakes() noexcept;
+    void close_intakes(std::chrono::steady_clock::time_point until) noexcept;
+    void collect_intakes(stop_report& report, const undelivered_callback& tell) noexcept;
     void start_workers();
     // Groups and workers; see worker_group.cpp.
     worker_group& add_group(worker_params params, unsigned workers, bool own = false);
@@ -324,6 +338,8 @@ class engine : public std::enable_shared_from_this<engine> {
     counter_cell alerts_;  ///< the supervisor's
     std::unique_ptr<subscription_core[]> subscriptions_;
     std::array<std::unique_ptr<publisher_core>, max_live_publishers> publishers_;
+    std::array<std::unique_ptr<intake_core>, max_live_publishers> intakes_;
+    std::atomic<std::uint32_t> intake_count_{0};
     std::unique_ptr<slot_pool> duplicates_;
     std::unique_ptr<slot_pool> kept_;
     std::unique_ptr<std::atomic<std::uint64_t>[]> kept_sequences_;

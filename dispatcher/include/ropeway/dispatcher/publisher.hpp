@@ -10,6 +10,7 @@
 #include <chrono>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <string_view>
 #include <utility>
 
@@ -148,7 +149,31 @@ class publisher {
     [[nodiscard]] publish_result publish_n(std::span<claimed<E>> packet,
                                            std::chrono::nanoseconds deadline) noexcept;
 
-    // Of a publisher that is not empty.
+    /// Publishes one event and waits until every consumer has handled it, the deadline has passed,
+    /// or `stop` is requested. That cancels market data for handlers that have not begun; a
+    /// critical event is never cancelled, only the wait for it ends. Inside a handler it is
+    /// refused: would_block. Allocates its report.
+    [[nodiscard]] wait_report publish_and_wait(claimed<E>&& event, std::stop_token stop = {}) {
+        return publish_and_wait(
+            std::move(event), std::move(stop),
+            core_ == nullptr ? std::chrono::nanoseconds{0} : core_->params_.deadline);
+    }
+    [[nodiscard]] wait_report publish_and_wait(claimed<E>&& event, std::stop_token stop,
+                                               std::chrono::nanoseconds deadline);
+
+    // Of a publisher that is not empty; from any thread.
+
+    /// Places of the market ring that no blocking subscription holds: a feed's back-pressure
+    /// signal.
+    [[nodiscard]] std::uint32_t approx_free() const noexcept {
+        return core_->approx_free(detail::ring_class::market);
+    }
+    /// The subscription that is furthest behind in the market ring.
+    [[nodiscard]] slowest_subscription slowest() const noexcept { return core_->slowest(); }
+    /// Refuses every publish from now on (publish_status::halted), by one store. A publish that is
+    /// inside already may still commit, or stops waiting.
+    void halt() noexcept { core_->halt(); }
+    void resume() noexcept { core_->resume(); }
     [[nodiscard]] std::uint32_t number() const noexcept { return core_->number_; }
     [[nodiscard]] std::string_view name() const noexcept { return core_->name_; }
     [[nodiscard]] publisher_stats stats() const { return core_->stats(); }
@@ -235,7 +260,7 @@ publish_result publisher<E>::publish_n(std::span<claimed<E>> packet,
         return result;
     }
     if (core_->closed()) {
-        result.status = publish_status::stopped;
+        result.status = core_->closed_status();
         core_->count_refused();
         core_->leave();
         return result;
@@ -268,6 +293,55 @@ publish_result publisher<E>::publish_n(std::span<claimed<E>> packet,
     core_->leave();
     owner_->serve_inline();
     return result;
+}
+
+template <event_type E>
+wait_report publisher<E>::publish_and_wait(claimed<E>&& event, std::stop_token stop,
+                                           std::chrono::nanoseconds deadline) {
+    using clock = std::chrono::steady_clock;
+    wait_report report;
+    publish_result& result = report.published;
+    if (core_ == nullptr || !event) {
+        return report;
+    }
+    if (detail::handler_depth() != 0) {
+        result.status = publish_status::would_block;
+        result.held_by = "the handler that publishes";
+        return report;
+    }
+    const bool critical_event = critical_kind(*event);
+    if (!critical_event && stop.stop_requested()) {
+        result.status = publish_status::cancelled;
+        return report;
+    }
+    const auto begin = clock::now();
+    if (!core_->enter()) {
+        return report;
+    }
+    if (core_->closed()) {
+        result.status = core_->closed_status();
+        core_->count_refused();
+        core_->leave();
+        return report;
+    }
+    detail::wait_budget budget{.deadline = deadline};
+    core_->await_next(critical_event ? detail::ring_class::critical : detail::ring_class::market,
+                      owner_->live());
+    result.status = put_one(event, budget, result);
+    if (result.status == publish_status::sent) {
+        result.sequence = core_->commit(critical_event);
+        result.count = 1;
+    }
+    core_->leave();
+    if (result.status != publish_status::sent) {
+        report.complete = result.status == publish_status::no_subscriber;
+        return report;
+    }
+    owner_->serve_inline();
+    const auto left = deadline - (clock::now() - begin);
+    report.complete = core_->await_outcomes(stop, !critical_event, left);
+    core_->outcomes(&report.consumers);
+    return report;
 }
 
 }  // namespace ropeway

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +23,16 @@
 #include <ropeway/dispatcher/subscription_core.hpp>
 #include <ropeway/pool/slab.hpp>
 #include <ropeway/pool/thread_number.hpp>
+
+namespace ropeway {
+
+/// The subscription that is furthest behind a publisher.
+struct slowest_subscription {
+    std::string_view name{};  ///< empty: no subscription lives. Valid for ever.
+    std::uint64_t lag = 0;    ///< committed market data that it has not taken
+};
+
+}  // namespace ropeway
 
 namespace ropeway::detail {
 
@@ -139,15 +150,56 @@ struct publisher_core {
         // Release pairs with engine::stop()'s acquire load: what was committed is final then.
         inside_.store(0, std::memory_order_release);
     }
+    enum closed_state : std::uint32_t { open = 0, stopped = 1, halted = 2 };
     [[nodiscard]] bool closed() const noexcept {
         // Relaxed: stop() follows its store by a barrier on every thread (see engine::stop).
-        return closed_.load(std::memory_order_relaxed) != 0;
+        return closed_.load(std::memory_order_relaxed) != open;
     }
+    /// Why publish refuses; of a closed one.
+    [[nodiscard]] publish_status closed_status() const noexcept {
+        // Relaxed: as above.
+        return closed_.load(std::memory_order_relaxed) == halted ? publish_status::halted
+                                                                 : publish_status::stopped;
+    }
+    /// Whoever comes next is the one that publish_and_wait() asks about. Inside only, before the
+    /// event is placed.
+    void await_next(ring_class c, std::uint64_t live) noexcept;
     [[nodiscard]] void* payload(std::uint32_t index) noexcept { return slots_.payload(index); }
 
     // --- any thread ------------------------------------------------------------------------
 
     [[nodiscard]] publisher_stats stats() const;
+    /// Refuses all publishes from now on, until resume(). One store.
+    void halt() noexcept;
+    void resume() noexcept;
+    [[nodiscard]] std::uint32_t approx_free(ring_class c) const noexcept;
+    [[nodiscard]] slowest_subscription slowest() const noexcept;
+    /// The outcomes of the event that was awaited last; returns how many are pending.
+    std::uint32_t outcomes(std::vector<wait_report::consumer>* out) const;
+    /// Waits until none is pending; false at the deadline, when the dispatcher stops, or at a
+    /// request to stop.
+    [[nodiscard]] bool await_outcomes(const std::stop_token& stop, bool may_cancel,
+                                      std::chrono::nanoseconds deadline);
+    /// Market data: handlers that have not begun are spared the awaited event.
+    void cancel_awaited() noexcept {
+        // Release: as await_next().
+        cancelled_.store(awaited_.load(std::memory_order_relaxed), std::memory_order_release);
+    }
+
+    /// What a subscription's worker says of one event, if somebody waits for it.
+    [[nodiscard]] std::uint64_t awaited() const noexcept {
+        // Relaxed: written before the tail that showed us the event.
+        return awaited_.load(std::memory_order_relaxed);
+    }
+    [[nodiscard]] bool is_cancelled(std::uint64_t sequence) const noexcept {
+        return cancelled_.load(std::memory_order_acquire) == sequence;  // pairs: cancel_awaited()
+    }
+    void note_outcome(std::uint32_t subscription, std::uint64_t sequence,
+                      delivery_outcome outcome) noexcept {
+        // Release pairs with outcomes(): what the handler did is visible.
+        outcomes_[subscription].store(sequence << 3U | static_cast<std::uint64_t>(outcome),
+                                      std::memory_order_release);
+    }
     [[nodiscard]] std::uint64_t critical_unwanted() const noexcept {
         return critical_unwanted_.get();
     }
@@ -198,6 +250,12 @@ struct publisher_core {
 
     // Control words, rarely written.
     alignas(cache_block) std::atomic<std::uint32_t> closed_{0};
+    // See await_next().
+    std::atomic<std::uint64_t> awaited_{0};  ///< sequence; 0 = none ever
+    std::atomic<std::uint64_t> cancelled_{0};
+    ring_class awaited_in_ = ring_class::market;
+    std::uint64_t awaited_by_ = 0;  ///< bits of the subscriptions that lived then; the publisher's
+    std::unique_ptr<std::atomic<std::uint64_t>[]> outcomes_;  ///< {sequence:61, outcome:3}
     /// A recent position of each ring, for readers that have only tail's 32 bits.
     std::array<std::atomic<std::uint64_t>, ring_classes> base_{};
 
@@ -227,7 +285,7 @@ struct publisher_core {
     }
     /// Of the last event placed: dense over both rings.
     [[nodiscard]] std::uint64_t sequence() const noexcept { return position_[0] + position_[1]; }
-    void enter_closed() noexcept;
+    [[nodiscard]] bool enter_closed() noexcept;
     void leave_closed() noexcept;
     [[nodiscard]] bool make_free(ring_class c, wait_budget& budget, publish_result& why) noexcept;
     /// Commits what a packet has placed so far, so that it can be taken while the rest waits; false

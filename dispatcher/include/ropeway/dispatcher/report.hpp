@@ -52,6 +52,15 @@ struct publisher_stats {
     std::uint64_t slots = 0;              ///< of both rings and the spares
 };
 
+/// One shared intake.
+struct intake_stats {
+    std::string name;
+    std::uint64_t taken = 0;     ///< accepted from threads
+    std::uint64_t refused = 0;   ///< full or stopped
+    std::uint64_t waiting = 0;   ///< taken, and not yet published
+    std::uint64_t capacity = 0;  ///< events that may wait
+};
+
 /// One group of workers.
 struct group_stats {
     std::string name;
@@ -69,6 +78,7 @@ struct dispatcher_stats {
     std::vector<subscription_stats> subscriptions;
     std::vector<publisher_stats> publishers;
     std::vector<group_stats> groups;
+    std::vector<intake_stats> intakes;
     std::uint64_t routing_version = 0;
     std::uint64_t duplicates_out = 0;   ///< copies with workers and in inboxes
     std::uint64_t duplicate_slots = 0;  ///< all of them
