@@ -25,6 +25,21 @@ namespace {
 
 constexpr std::uint32_t kept_per_subscription = 1024;
 
+/// What events need that handlers kept past the end of their dispatcher.
+struct home_of_retained {
+    std::unique_ptr<slot_pool> duplicates;
+    std::unique_ptr<slot_pool> kept;
+    std::unique_ptr<recycler> back;
+};
+
+/// Nobody knows when the last of them comes back, so their pools stay until the process ends.
+void keep_for_ever(home_of_retained home) {
+    static std::mutex guard;
+    static auto& homes = *new std::vector<home_of_retained>;
+    const std::lock_guard lock{guard};
+    homes.push_back(std::move(home));
+}
+
 void delete_interest(const interest* wanted) noexcept {
     std::unique_ptr<const interest>{wanted}.reset();
 }
@@ -40,6 +55,11 @@ std::uint32_t duplicates_for(std::uint32_t subscriptions, std::uint32_t threads)
 std::uint32_t& handler_depth() noexcept {
     thread_local std::uint32_t depth = 0;
     return depth;
+}
+
+retainer& retaining() noexcept {
+    thread_local retainer now;
+    return now;
 }
 
 engine::engine(dispatcher_params params, slab_ops ops, std::size_t slot_size)
@@ -117,6 +137,9 @@ engine::~engine() {
             sub.face.destroy(std::exchange(sub.face.object, nullptr));
         }
         delete_interest(sub.interested.load(std::memory_order_relaxed));  // relaxed: the last one
+    }
+    if (duplicates_->outstanding() + kept_->outstanding() != 0) {
+        keep_for_ever({std::move(duplicates_), std::move(kept_), std::move(recycler_)});
     }
 }
 
@@ -219,9 +242,17 @@ std::uint32_t engine::vacant_number() const {
 }
 
 subscription_core& engine::add_subscription(std::string_view name, overflow policy,
-                                            subscription_params params, consumer_face face) {
+                                            subscription_params params, consumer_face face,
+                                            const std::vector<subscription_core*>& after) {
     std::unique_ptr<void, void (*)(void*)> holder{face.object, face.destroy};
     check(name, params);
+    if ((params.timer.count() != 0) != (face.timer != nullptr)) {
+        throw std::invalid_argument(
+            "subscription \"" + std::string{name} + "\": " +
+            (face.timer != nullptr
+                 ? "its handler has on_timer(), and subscription_params::timer is 0. Say how often."
+                 : "subscription_params::timer is set, and its handler has no on_timer()."));
+    }
     check_conflatable(name, policy, params.kinds, face);
     const std::lock_guard lock{registry_};
     if (stopped_) {
@@ -261,6 +292,14 @@ subscription_core& engine::add_subscription(std::string_view name, overflow poli
     // Relaxed throughout: nobody serves it yet.
     delete_interest(sub.interested.exchange(wanted.release(), std::memory_order_relaxed));
     sub.draining.store(subscription_core::flows, std::memory_order_relaxed);
+    sub.timer_due.store(0, std::memory_order_relaxed);
+    const std::uint64_t period =
+        tick_clock::from_ns(static_cast<std::uint64_t>(params.timer.count()));
+    sub.timer_ticks.store(period, std::memory_order_relaxed);
+    sub.timer_next.store(tick_clock::now() + period, std::memory_order_relaxed);
+    sub.followed.store(0, std::memory_order_relaxed);
+    sub.to_announce.store(0, std::memory_order_relaxed);
+    follow(sub, after);
     sub.acknowledged.store(0, std::memory_order_relaxed);
     sub.average_ticks = 0;
     sub.next_publisher = 0;
@@ -281,6 +320,10 @@ subscription_core& engine::add_subscription(std::string_view name, overflow poli
     sub.owned.store(subscription_core::idle,
                     std::memory_order_release);  // pairs with serve()'s CAS
     refresh_wanted();
+    if (period != 0) {
+        timers_.fetch_or(bit_of(sub.number), std::memory_order_relaxed);  // relaxed: unpark() below
+        supervisor_->unpark();
+    }
     wake();  // a worker may have looked between the live bit and `owned`, and found nobody
     return sub;
 }
@@ -299,7 +342,7 @@ void engine::prepare_cursor(publisher_core& from, const subscription_core& sub) 
         // Relaxed: the release store of the cursor, or of the publisher, publishes them.
         for (std::atomic<std::uint64_t>* const word :
              {&block.pin, &block.lost, &block.first_lost, &block.last_lost, &block.rescues,
-              &block.episode_first, &block.told}) {
+              &block.episode_first, &block.told, &block.handled}) {
             word->store(0, std::memory_order_relaxed);
         }
         block.losing.store(0, std::memory_order_relaxed);

@@ -72,10 +72,16 @@ void engine::serve_now(subscription_core& sub) noexcept {
     context.slice_ticks = groups_[0]->slice_ticks;
     context.slice_end = ~std::uint64_t{0};  // all of it
     std::uint32_t done = 0;
+    bool any = false;
     do {
         context.more = false;
         done = serve_round(sub, context);
+        any |= done != 0;
     } while ((context.more || done != 0) && !stopping() && !sub.ending());
+    if (any) {
+        call_idle(sub);
+    }
+    announce(sub);
     look_if_drained(sub);
     sub.slices.add(1);
 }

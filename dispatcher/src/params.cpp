@@ -66,6 +66,15 @@ void check(std::string_view name, const subscription_params& params) {
             (params.execution == execution_mode::inline_ ? "inline_" : "own_thread") +
             ". A group serves execution `group` only.");
     }
+    if (params.timer.count() != 0) {
+        in_range("subscription_params::timer (ns)", params.timer.count(), 1'000'000,
+                 std::chrono::nanoseconds{std::chrono::hours{24}}.count());
+        if (params.execution == execution_mode::inline_) {
+            throw std::invalid_argument("subscription \"" + std::string{name} +
+                                        "\": an inline_ subscription has no thread that could call "
+                                        "on_timer. Use execution group or own_thread.");
+        }
+    }
     in_range("subscription_params::conflation_keys", params.conflation_keys, 1, 65536);
 }
 

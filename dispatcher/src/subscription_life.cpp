@@ -296,7 +296,8 @@ void engine::finish_removal(subscription_core& sub) noexcept {
     void* object = nullptr;
     {
         const std::lock_guard lock{faces_};
-        live_.fetch_and(~bit_of(sub.number), std::memory_order_seq_cst);  // pairs with refresh()
+        live_.fetch_and(~bit_of(sub.number), std::memory_order_seq_cst);    // pairs with refresh()
+        timers_.fetch_and(~bit_of(sub.number), std::memory_order_relaxed);  // relaxed: a hint
         (sub.execution == execution_mode::inline_ ? inline_ : groups_[sub.group]->members)
             .fetch_and(~bit_of(sub.number), std::memory_order_relaxed);  // relaxed: as above
         object = std::exchange(sub.face.object, nullptr);
@@ -310,6 +311,13 @@ void engine::finish_removal(subscription_core& sub) noexcept {
     const std::lock_guard lock{registry_};
     if (sub.execution == execution_mode::own_thread) {
         retire(sub);
+    }
+    // Relaxed throughout: under the registry's lock; whoever reads a bit too many waits a moment.
+    if (sub.followed.load(std::memory_order_relaxed) != 0) {
+        for (std::uint32_t i = 0; i < params_.max_subscriptions; ++i) {
+            subscriptions_[i].after.fetch_and(~bit_of(sub.number), std::memory_order_relaxed);
+        }
+        wake();
     }
     refresh_wanted();
     taken_numbers_.fetch_and(~bit_of(sub.number), std::memory_order_release);  // vacant_number()

@@ -44,29 +44,35 @@ void supervisor::stop() noexcept {
 
 void supervisor::loop(round run, void* of) noexcept {
     int quiet = 0;
-    auto next = std::chrono::steady_clock::now();
+    auto next = clock::now();
     while (!quit_.load(std::memory_order_seq_cst)) {
-        quiet = run(of) ? 0 : quiet + 1;
+        const auto rests_until = run(of);
+        quiet = rests_until < next ? 0 : quiet + 1;
         if (quiet <= quiet_rounds) {
-            next = std::max(next + tick, std::chrono::steady_clock::now());
+            next = std::max(next + tick, clock::now());
             std::this_thread::sleep_until(next);
             continue;
         }
-        // Parked first, then a last look: who makes something run after that look sees us parked.
-        parked_.store(true, std::memory_order_seq_cst);
-        if (run(of) || quit_.load(std::memory_order_seq_cst)) {
-            if (!parked_.exchange(false, std::memory_order_seq_cst)) {
-                wake_.acquire();  // somebody took it away, and wakes us
-            }
-        } else {
-            wake_.acquire();
-        }
-        quiet = 0;
-        next = std::chrono::steady_clock::now();
+        park(run, of);
+        next = clock::now();
     }
 }
 
-bool engine::supervise() noexcept {
+void supervisor::park(round run, void* of) noexcept {
+    // Parked first, then a last look: who makes something run after that look sees us parked.
+    parked_.store(true, std::memory_order_seq_cst);
+    const auto until = run(of);
+    const bool goes_on = until <= clock::now() || quit_.load(std::memory_order_seq_cst);
+    if (goes_on || (until != clock::time_point::max() && !wake_.try_acquire_until(until))) {
+        if (!parked_.exchange(false, std::memory_order_seq_cst)) {
+            wake_.acquire();  // somebody took it away, and wakes us
+        }
+    } else if (until == clock::time_point::max()) {
+        wake_.acquire();
+    }
+}
+
+supervisor::clock::time_point engine::supervise() noexcept {
     bool busy = false;
     const std::uint64_t now = tick_clock::now();
     for (unsigned i = 0; i < group_count(); ++i) {
@@ -85,7 +91,16 @@ bool engine::supervise() noexcept {
         }
     }
     busy |= pump_intakes();
-    return tell_losses() || busy;
+    busy |= tell_losses();
+    const std::uint64_t timer = set_off_timers(now);
+    if (busy) {
+        return supervisor::clock::time_point::min();
+    }
+    if (timer == 0) {
+        return supervisor::clock::time_point::max();
+    }
+    const std::uint64_t after = timer > now ? tick_clock::to_ns(timer - now) : 0;
+    return supervisor::clock::now() + std::chrono::nanoseconds{after};
 }
 
 void engine::watch(worker_group& group, worker_seat& seat, std::uint64_t now) noexcept {

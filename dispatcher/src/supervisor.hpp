@@ -40,8 +40,10 @@ struct loss_watch {
 
 class supervisor {
   public:
-    /// Does one round; true when anything runs.
-    using round = bool (*)(void* of) noexcept;
+    /// Does one round; returns until when nothing needs it: the past while anything runs, max() for
+    /// as long as nobody unparks it.
+    using clock = std::chrono::steady_clock;
+    using round = clock::time_point (*)(void* of) noexcept;
 
     static constexpr std::chrono::milliseconds tick{1};
     /// Rounds without anything running before it parks: waking it costs a worker microseconds.
@@ -65,6 +67,7 @@ class supervisor {
 
   private:
     void loop(round run, void* of) noexcept;
+    void park(round run, void* of) noexcept;
 
     std::atomic<bool> parked_{false};
     std::atomic<bool> quit_{false};

@@ -230,6 +230,11 @@ bool engine::ready(subscription_core& sub) noexcept {
     if (draining != subscription_core::flows) [[unlikely]] {
         return draining == subscription_core::drains;
     }
+    // Relaxed: as above.
+    if ((sub.timer_due.load(std::memory_order_relaxed) |
+         sub.to_announce.load(std::memory_order_relaxed)) != 0) [[unlikely]] {
+        return true;
+    }
     if (sub.pending.load(std::memory_order_acquire) != 0 ||  // acquire pairs with let_go()
         sub.market_data.load(std::memory_order_relaxed) == subscription_core::lapped) {
         return true;  // relaxed: as above
@@ -240,10 +245,13 @@ bool engine::ready(subscription_core& sub) noexcept {
             const cursor_block& block = from->rings[index_of(c)].cursors[sub.number];
             // Relaxed: a look; look_at() reads it again with acquire.
             const std::uint64_t word = block.cursor.load(std::memory_order_relaxed);
-            if (!cursor_word::busy(word) && word != cursor_word::join &&
-                (static_cast<std::uint32_t>(cursor_word::position(word)) !=
-                     tail_word::count(tail, c) ||
-                 block.kept.load(std::memory_order_relaxed) != 0)) {  // relaxed: as above
+            if (cursor_word::busy(word) || word == cursor_word::join) {
+                continue;
+            }
+            const bool behind = static_cast<std::uint32_t>(cursor_word::position(word)) !=
+                                tail_word::count(tail, c);
+            if (block.kept.load(std::memory_order_relaxed) != 0 ||  // relaxed: as above
+                (behind && !waits_for_others(sub, *from, c, cursor_word::position(word)))) {
                 return true;
             }
         }
@@ -276,6 +284,7 @@ std::uint32_t engine::serve(worker_group& group, subscription_core& sub) noexcep
         end_market_data(sub);
     }
     acknowledge(sub);
+    call_timer(sub);
     serve_context context;
     context.owner = this;
     context.slice_ticks = group.slice_ticks;
@@ -287,6 +296,10 @@ std::uint32_t engine::serve(worker_group& group, subscription_core& sub) noexcep
         context.slice_over |= tick_clock::now() >= context.slice_end;
         more = context.more && !context.slice_over && !stopping() && !sub.ending();
     }
+    if (done != 0 && !context.more && !context.slice_over) {
+        call_idle(sub);
+    }
+    announce(sub);
     look_if_drained(sub);
     sub.slices.add(1);
     if (context.slice_over) {
@@ -327,7 +340,9 @@ void engine::serve_class(subscription_core& sub, ring_class c, serve_context& co
     }
     for (std::size_t i = 0; i < all.size() && !context.slice_over && box.empty(); ++i) {
         publisher_core& from = *all[(i + sub.next_publisher) % all.size()];
-        context.before = end_for(sub, from);
+        const std::uint64_t others = handled_by_others(sub, from, c);
+        context.before = std::min(end_for(sub, from), others);
+        context.kept_before = others;
         done += sub.face.serve(sub, from, c, context);
     }
     if (c == ring_class::market) {

@@ -50,6 +50,7 @@ struct consumer_stats {
     std::uint64_t sampled = 0;         ///< handler calls whose time was taken (1 in 64)
     std::uint64_t sampled_ns = 0;      ///< their total, nanoseconds
     std::uint64_t sampled_max_ns = 0;  ///< the longest of them
+    std::uint64_t hooks_failed = 0;    ///< on_batch_end, on_idle or on_timer threw
     std::uint64_t min_version = 0;     ///< market data below it is stale for this consumer
 };
 
@@ -60,6 +61,7 @@ struct consumer_cells {
     std::array<counter_cell, max_event_kinds> failed;
     counter_cell sampled;
     counter_cell sampled_ns;
+    counter_cell hooks_failed;
     std::atomic<std::uint64_t> sampled_max_ns{0};
 
     void sample(std::uint64_t ns) noexcept {
@@ -79,6 +81,7 @@ struct consumer_cells {
         }
         out.sampled = sampled.get();
         out.sampled_ns = sampled_ns.get();
+        out.hooks_failed = hooks_failed.get();
         out.sampled_max_ns = sampled_max_ns.load(std::memory_order_relaxed);  // relaxed: a number
         return out;
     }

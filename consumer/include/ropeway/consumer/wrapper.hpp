@@ -39,6 +39,32 @@ template <class Handler, class EventRef>
 concept handler_for =
     std::invocable<Handler&, EventRef> || std::invocable<Handler&, EventRef, const delivery&>;
 
+/// A callable that takes the event itself, to keep it as long as it likes: a pooled<E>, or that and
+/// the delivery's facts. One that could also take a reference gets the reference.
+template <class Handler, class E>
+concept owning_handler_for =
+    !handler_for<Handler, E&> &&
+    (std::invocable<Handler&, pooled<E>> || std::invocable<Handler&, pooled<E>, const delivery&>);
+
+// What a handler may have besides its call operator; called by the same rule, never while another
+// of its functions runs. What they throw becomes a failure record.
+
+/// Called after the last event of a batch: a good moment to flush what the handler gathered.
+template <class Handler>
+concept has_on_batch_end = requires(Handler& handler) {
+    handler.on_batch_end();
+};
+/// Called when nothing more waits for the subscription, after there was something.
+template <class Handler>
+concept has_on_idle = requires(Handler& handler) {
+    handler.on_idle();
+};
+/// Called each subscription_params::timer.
+template <class Handler>
+concept has_on_timer = requires(Handler& handler) {
+    handler.on_timer();
+};
+
 namespace detail {
 
 /// Fills and pushes the record of the exception in flight. Off the fast path, so not inlined into
@@ -89,35 +115,27 @@ class wrapper {
                                                                          const delivery& facts,
                                                                          std::uint64_t floor)
     noexcept {
-        const std::uint32_t kind = traits::kind(event);
-        if (!should_process(event, floor)) {
-            cells_.filtered[kind_index(kind)].add(1);
-            return outcome::filtered;
-        }
-        // Copied before the call: a handler may change or reset its duplicate before it throws,
-        // and the record must still say which event it was.
-        const trace_id trace = traits::trace(event);
-        const std::uint64_t version = traits::routing_version(event);
-        const bool timed = (++calls_ & (sample_every - 1)) == 0;
-        const std::uint64_t start = timed ? tick_clock::now() : 0;
-        try {
-            call(event, facts);
-        } catch (...) {
-            cells_.failed[kind_index(kind)].add(1);
-            failure_record record{};
-            record.trace = trace;
-            std::copy(name_.begin(), name_.end(), record.consumer);
-            record.kind = kind;
-            record.routing_version = version;
-            record.sequence = facts.sequence;
-            detail::record_failure(record, sink_);
-            return outcome::failed;
-        }
-        if (timed) {
-            cells_.sample(tick_clock::to_ns(tick_clock::now() - start));
-        }
-        cells_.done[kind_index(kind)].add(1);
-        return outcome::done;
+        return guarded(event, facts, floor, [&] { call(event, facts); });
+    }
+    /// The same for a handler that takes the event itself. An event that is not given to it goes
+    /// back through its recycler.
+    outcome process_owned(pooled<E> event, const delivery& facts, std::uint64_t floor) noexcept {
+        return guarded(*event, facts, floor, [&] {
+            if constexpr (std::invocable<Handler&, pooled<E>, const delivery&>) {
+                handler_(std::move(event), facts);
+            } else {
+                handler_(std::move(event));
+            }
+        });
+    }
+    void batch_end() noexcept requires has_on_batch_end<Handler> {
+        guarded_hook([this] { handler_.on_batch_end(); });
+    }
+    void idle() noexcept requires has_on_idle<Handler> {
+        guarded_hook([this] { handler_.on_idle(); });
+    }
+    void timer() noexcept requires has_on_timer<Handler> {
+        guarded_hook([this] { handler_.on_timer(); });
     }
 
     /// The same for an owned event: it goes back through its recycler when this returns, after
@@ -140,6 +158,51 @@ class wrapper {
     static constexpr std::uint32_t sample_every = 64;
 
   private:
+    template <class Event, class Call>
+    outcome guarded(Event& event, const delivery& facts, std::uint64_t floor,
+                    Call&& make) noexcept {
+        const std::uint32_t kind = traits::kind(event);
+        if (!should_process(event, floor)) {
+            cells_.filtered[kind_index(kind)].add(1);
+            return outcome::filtered;
+        }
+        // Copied before the call: a handler may change or reset its duplicate before it throws,
+        // and the record must still say which event it was.
+        const trace_id trace = traits::trace(event);
+        const std::uint64_t version = traits::routing_version(event);
+        const bool timed = (++calls_ & (sample_every - 1)) == 0;
+        const std::uint64_t start = timed ? tick_clock::now() : 0;
+        try {
+            make();
+        } catch (...) {
+            cells_.failed[kind_index(kind)].add(1);
+            failure_record record{};
+            record.trace = trace;
+            std::copy(name_.begin(), name_.end(), record.consumer);
+            record.kind = kind;
+            record.routing_version = version;
+            record.sequence = facts.sequence;
+            detail::record_failure(record, sink_);
+            return outcome::failed;
+        }
+        if (timed) {
+            cells_.sample(tick_clock::to_ns(tick_clock::now() - start));
+        }
+        cells_.done[kind_index(kind)].add(1);
+        return outcome::done;
+    }
+    template <class Hook>
+    void guarded_hook(Hook&& hook) noexcept {
+        try {
+            hook();
+        } catch (...) {
+            cells_.hooks_failed.add(1);
+            failure_record record{};
+            std::copy(name_.begin(), name_.end(), record.consumer);
+            detail::record_failure(record, sink_);
+        }
+    }
+
     template <class Event>
     void call(Event& event, const delivery& facts) {
         if constexpr (std::invocable<Handler&, Event&, const delivery&>) {

@@ -19,6 +19,16 @@
 #include <ropeway/pool/recycler.hpp>
 #include <ropeway/pool/thread_number.hpp>
 
+namespace ropeway {
+
+/// Inside a handler: the event, kept past it, as a duplicate that counts as the subscription's
+/// until it goes back. Empty outside of handlers, and when no slot is free. Any number of them may
+/// outlive the dispatcher. A handler that takes pooled<E> needs no copy.
+template <event_type E>
+[[nodiscard]] pooled<E> retain(const E& event) noexcept;
+
+}  // namespace ropeway
+
 namespace ropeway::detail {
 
 /// Positions [first, last) of a ring, taken by a worker.
@@ -78,9 +88,18 @@ void end_range(subscription_core& sub, publisher_core& from, ring_class c, bool 
 class handler_scope {
   public:
     handler_scope() noexcept { ++handler_depth(); }
+    handler_scope(engine& owner, const subscription_core& sub) noexcept : handler_scope() {
+        retaining() = {&owner, sub.site};
+    }
     handler_scope(const handler_scope&) = delete;
     handler_scope& operator=(const handler_scope&) = delete;
-    ~handler_scope() { --handler_depth(); }
+    ~handler_scope() {
+        --handler_depth();
+        retaining() = before_;
+    }
+
+  private:
+    retainer before_ = retaining();
 };
 
 /// How many events to take so that they fit well into a slice.
@@ -133,6 +152,16 @@ class binding {
         face.fold = [](void* older, const void* newer) noexcept {
             traits::fold(*static_cast<E*>(older), *static_cast<const E*>(newer));
         };
+        if constexpr (has_on_idle<Handler>) {
+            face.idle = [](void* object) noexcept {
+                static_cast<binding*>(object)->consumer_.idle();
+            };
+        }
+        if constexpr (has_on_timer<Handler>) {
+            face.timer = [](void* object) noexcept {
+                static_cast<binding*>(object)->consumer_.timer();
+            };
+        }
         face.discard = &discard;
         face.stats = [](const void* object) noexcept {
             return static_cast<const binding*>(object)->consumer_.stats();
@@ -151,6 +180,8 @@ class binding {
     }
 
   private:
+    static constexpr bool owns = owning_handler_for<Handler, E>;
+
     static bool wants(const interest& wanted, const E& event) noexcept {
         if (!wanted.kinds.contains(traits::kind(event))) {
             return false;
@@ -302,15 +333,19 @@ class binding {
             context.critical_seen = context.owner->critical_hint();  // no giving way in here
             static_cast<void>(run_inbox(sub, box, c, context));
         }
-        handler_scope inside;
+        const handler_scope inside{*context.owner, sub};
         for (std::uint32_t i = got; i != found && !sub.ending(); ++i) {
             E event;
             copy_event(event, *static_cast<const E*>(left[i]));
             const delivery facts{.sequence = sequences[i],
                                  .publisher = static_cast<std::uint16_t>(from.number_),
                                  .end_of_batch = i + 1 == found};
-            const outcome ended =
-                self.consumer_.process(event, facts, held_to(sub, *context.owner));
+            outcome ended = outcome::filtered;
+            if constexpr (owns) {
+                self.consumer_.count_filtered(traits::kind(event));  // there is none to own
+            } else {
+                ended = self.consumer_.process(event, facts, held_to(sub, *context.owner));
+            }
             if (sequences[i] == from.awaited()) {
                 from.note_outcome(sub.number, sequences[i], said_of(ended));
             }
@@ -413,12 +448,12 @@ class binding {
         const std::uint32_t count = box.count;
         std::uint32_t head = first;
         const std::uint32_t mask = clock_mask(sub, context.slice_ticks);
-        const bool recycles = box.where != held_in::ring;
+        const bool recycles = !owns && box.where != held_in::ring;
         const bool one_by_one = recycles && pool.storage().level() >= guard_level::sampled;
         const bool gives_way = c == ring_class::market && sub.gives_way();
         const std::uint64_t awaited = box.from->awaited();
         const std::uint64_t start = tick_clock::now();
-        handler_scope inside;
+        const handler_scope inside{*context.owner, sub};
         while (head != count) {
             if (gives_way && owner.critical_waits(context.critical_seen)) {
                 break;  // at most the handler in progress goes before a critical event
@@ -436,8 +471,18 @@ class binding {
             const bool asked = box.sequences[at] == awaited;
             E& event = *static_cast<E*>(box.events[at]);
             outcome ended = outcome::filtered;
-            if (!asked || !cancels(self, sub, *box.from, event, awaited)) [[likely]] {
-                ended = self.consumer_.process(event, facts, held_to(sub, owner));
+            if (asked && cancels(self, sub, *box.from, event, awaited)) [[unlikely]] {
+                if constexpr (owns) {
+                    static_cast<void>(owner.returns().template adopt<E>(pool, box.refs[at]));
+                }
+            } else {
+                if constexpr (owns) {
+                    ended = self.consumer_.process_owned(
+                        owner.returns().template adopt<E>(pool, box.refs[at]), facts,
+                        held_to(sub, owner));
+                } else {
+                    ended = self.consumer_.process(event, facts, held_to(sub, owner));
+                }
                 if (asked) [[unlikely]] {
                     box.from->note_outcome(sub.number, awaited, said_of(ended));
                 }
@@ -452,6 +497,11 @@ class binding {
             if (((head - first) & mask) == 0 && tick_clock::now() >= context.slice_end) {
                 context.slice_over = true;
                 break;
+            }
+        }
+        if constexpr (has_on_batch_end<Handler>) {
+            if (head == count) {
+                self.consumer_.batch_end();
             }
         }
         box.head = head;
@@ -497,7 +547,7 @@ class binding {
         const std::uint64_t awaited = from.awaited();
         std::uint32_t calls = 0;
         std::uint64_t at = range.first;
-        handler_scope inside;
+        const handler_scope inside{*context.owner, sub};
         while (at != range.last) {
             if (gives_way && owner.critical_waits(context.critical_seen)) {
                 break;
@@ -532,6 +582,11 @@ class binding {
                 break;
             }
         }
+        if constexpr (has_on_batch_end<Handler>) {
+            if (calls != 0) {
+                self.consumer_.batch_end();
+            }
+        }
         end_range(sub, from, c, false, at);
         context.more |= range.lag != 0 || at != range.last;
         note_time(sub, tick_clock::now() - start, calls);
@@ -556,3 +611,20 @@ class binding {
 };
 
 }  // namespace ropeway::detail
+
+namespace ropeway {
+
+template <event_type E>
+pooled<E> retain(const E& event) noexcept {
+    const detail::retainer& in = detail::retaining();
+    slot_ref slot;
+    if (in.owner == nullptr || !in.owner->duplicates().try_get(
+                                   slot, make_meta(in.site, thread_number(), coarse_now_ms()))) {
+        return {};
+    }
+    pooled<E> out = in.owner->returns().adopt<E>(in.owner->duplicates(), slot);
+    event_traits<E>::clone(*out, event);
+    return out;
+}
+
+}  // namespace ropeway

@@ -44,11 +44,18 @@ class dispatcher {
     /// Throws std::invalid_argument when the params are out of range, std::length_error when
     /// max_subscriptions live already.
     template <class Handler>
-    requires handler_for<std::remove_cvref_t<Handler>, E&> [[nodiscard]] ropeway::subscription
-    subscribe(std::string_view name, overflow policy, subscription_params params,
-              Handler&& handler) {
+    requires(handler_for<std::remove_cvref_t<Handler>, E&> ||
+             owning_handler_for<std::remove_cvref_t<Handler>, E>)
+        [[nodiscard]] ropeway::subscription
+        subscribe(std::string_view name, overflow policy, subscription_params params,
+                  Handler&& handler) {
         using callable = std::remove_cvref_t<Handler>;
         const bool in_ring = params.delivery == delivery_mode::in_place;
+        if (owning_handler_for<callable, E> && params.delivery != delivery_mode::duplicate) {
+            throw std::invalid_argument("subscription \"" + std::string{name} +
+                                        "\": its handler takes pooled<E>, and only delivery "
+                                        "duplicate gives an event away.");
+        }
         if constexpr (handler_for<callable, const E&>) {
             auto face = detail::binding<E, callable>::make(name, std::forward<Handler>(handler),
                                                            &engine_->failures(), params);
@@ -141,8 +148,15 @@ class dispatcher {
     [[nodiscard]] ropeway::subscription join(std::string_view name, overflow policy,
                                              subscription_params params,
                                              detail::consumer_face face) {
+        std::vector<detail::subscription_core*> after;
+        try {
+            after = ropeway::subscription::cores_of(params.after, engine_);
+        } catch (...) {
+            face.destroy(face.object);
+            throw;
+        }
         detail::subscription_core& core =
-            engine_->add_subscription(name, policy, std::move(params), face);
+            engine_->add_subscription(name, policy, std::move(params), face, after);
         ropeway::subscription out{engine_, core};
         engine_->joined(core);
         return out;

@@ -5,8 +5,10 @@
 // worker, so a handler that never returns outlives a stop without touching freed memory.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -37,6 +39,13 @@ namespace ropeway::detail {
 /// How deep the calling thread is inside handlers; publish never waits there.
 [[nodiscard]] std::uint32_t& handler_depth() noexcept;
 
+/// On whose behalf the calling thread's handler may retain events.
+struct retainer {
+    engine* owner = nullptr;
+    std::uint16_t site = 0;
+};
+[[nodiscard]] retainer& retaining() noexcept;
+
 class failure_queue;
 class intake_core;
 struct loss_watch;
@@ -60,7 +69,10 @@ class engine : public std::enable_shared_from_this<engine> {
                                                const intake_params& params) const;
     publisher_core& add_publisher(std::string_view name, const publisher_params& params);
     subscription_core& add_subscription(std::string_view name, overflow policy,
-                                        subscription_params params, consumer_face face);
+                                        subscription_params params, consumer_face face,
+                                        const std::vector<subscription_core*>& after);
+    /// Changes whom it comes after. Throws std::invalid_argument for a cycle, naming its path.
+    void set_after(subscription_core& sub, const std::vector<subscription_core*>& others);
     /// After add_subscription(), without a lock: an inline one runs what it would miss.
     void joined(const subscription_core& sub) noexcept;
     /// Ends a subscription: see subscription::unsubscribe().
@@ -175,7 +187,7 @@ class engine : public std::enable_shared_from_this<engine> {
     /// False: the subscription ended, or was disconnected, and will say nothing of this event.
     [[nodiscard]] bool still_takes(const publisher_core& from, ring_class c, std::uint32_t number,
                                    std::uint64_t sequence) noexcept;
-    [[nodiscard]] recycler& returns() noexcept { return recycler_; }
+    [[nodiscard]] recycler& returns() noexcept { return *recycler_; }
     [[nodiscard]] failure_sink& failures() noexcept;
     std::size_t drain_failures(std::span<failure_record> out) noexcept;
     [[nodiscard]] dispatcher_stats stats() const;
@@ -233,7 +245,7 @@ class engine : public std::enable_shared_from_this<engine> {
     [[nodiscard]] bool anything_runs() const noexcept;
 
     // The supervising thread.
-    [[nodiscard]] bool supervise() noexcept;
+    [[nodiscard]] std::chrono::steady_clock::time_point supervise() noexcept;
     void watch(worker_group& group, worker_seat& seat, std::uint64_t now) noexcept;
     [[nodiscard]] bool replace(worker_group& group, worker_seat& seat, std::uint64_t word) noexcept;
     void tell(const alert& what) noexcept;
@@ -266,7 +278,36 @@ class engine : public std::enable_shared_from_this<engine> {
         // seq_cst: in one order with flip() and the taking of the subscription.
         sub.acknowledged.store(version_.load(std::memory_order_seq_cst), std::memory_order_release);
     }
-    /// Before which sequence of a publisher a subscription takes events.
+    /// Before which sequence of a ring a subscription takes events: those it comes after have
+    /// handled all that is older.
+    [[nodiscard]] std::uint64_t handled_by_others(const subscription_core& sub,
+                                                  const publisher_core& from,
+                                                  ring_class c) const noexcept {
+        std::uint64_t before = ~std::uint64_t{0};
+        // Relaxed: who is followed from now on has not handled anything yet, as far as we know.
+        for (std::uint64_t left = sub.after.load(std::memory_order_relaxed); left != 0;
+             left &= left - 1) {
+            const auto number = static_cast<std::uint32_t>(std::countr_zero(left));
+            // Acquire pairs with announce(): what those handlers did is visible.
+            before = std::min(before, from.rings[index_of(c)].cursors[number].handled.load(
+                                          std::memory_order_acquire));
+        }
+        return before;
+    }
+    /// True when the next event of a ring is not for it yet. A look only.
+    [[nodiscard]] bool waits_for_others(const subscription_core& sub, const publisher_core& from,
+                                        ring_class c, std::uint64_t position) const noexcept {
+        return sub.after.load(std::memory_order_relaxed) != 0 &&  // relaxed: a look
+               from.sequence_in(c, position) >= handled_by_others(sub, from, c);
+    }
+    void announce(subscription_core& sub) noexcept;
+    void follow(subscription_core& sub, const std::vector<subscription_core*>& others);
+    [[nodiscard]] std::string path_between(const subscription_core& from,
+                                           const subscription_core& to) const;
+    void call_timer(subscription_core& sub) noexcept;
+    void call_idle(subscription_core& sub) noexcept;
+    [[nodiscard]] std::uint64_t set_off_timers(std::uint64_t now) noexcept;
+    /// Before which sequence of a publisher a subscription that drains takes events.
     [[nodiscard]] static std::uint64_t end_for(const subscription_core& sub,
                                                const publisher_core& from) noexcept {
         // Acquire pairs with drain_out(): the cuts are written.
@@ -313,6 +354,7 @@ class engine : public std::enable_shared_from_this<engine> {
     /// Groups of which nobody counts as awake, a bit each; see worker_group.cpp.
     alignas(cache_block) std::atomic<std::uint64_t> asleep_{0};
     std::atomic<std::uint64_t> inline_{0};  ///< inline subscriptions, a bit each
+    std::atomic<std::uint64_t> timers_{0};  ///< those with a timer
 
     // Rarely written.
     alignas(cache_block) std::atomic<std::uint32_t> conflated_slots_{0};
@@ -344,7 +386,7 @@ class engine : public std::enable_shared_from_this<engine> {
     std::unique_ptr<slot_pool> kept_;
     std::unique_ptr<std::atomic<std::uint64_t>[]> kept_sequences_;
     std::unique_ptr<loss_watch> losses_;  ///< the supervisor's
-    recycler recycler_;
+    std::unique_ptr<recycler> recycler_ = std::make_unique<recycler>();
     std::unique_ptr<failure_queue> failures_;
     std::mutex stop_;              ///< one stop() at a time
     mutable std::mutex registry_;  ///< guards registration and removal; no handler runs in it

@@ -20,6 +20,8 @@
 
 namespace ropeway {
 
+class subscription;
+
 /// What happens when a subscription falls a whole ring behind. There is no default: the user names
 /// it at subscribe. Critical kinds are never lost under any of them: they wait in a backlog.
 enum class overflow : std::uint8_t {
@@ -94,6 +96,12 @@ struct subscription_params {
     /// For overflow::conflate: conflation keys of one publisher, 1..65536. Events of further keys
     /// are lost when the ring laps them, counted by reason.
     std::uint32_t conflation_keys = 1024;
+    /// Subscriptions of the same dispatcher that must have handled an event before this one gets
+    /// it. An event that they lost, filtered or do not want counts as handled.
+    std::vector<const subscription*> after{};
+    /// How often the handler's on_timer() is called, 1 ms..1 day, in steps of a millisecond; 0
+    /// (default): the handler has none. Not with inline_.
+    std::chrono::nanoseconds timer{};
     execution_mode execution = execution_mode::group;
     /// Name of the group that serves it; empty (default): the default group. Execution `group`
     /// only.

@@ -79,6 +79,8 @@ struct alignas(cache_block) cursor_block {
     std::atomic<std::uint64_t> told{0};           ///< of `lost`, in stream; the worker's
     /// 1: the store holds events. Set by the publisher, cleared by the worker before it takes them.
     std::atomic<std::uint32_t> kept{0};
+    /// Every event of this ring with a lower sequence was handled, for those who come after.
+    std::atomic<std::uint64_t> handled{0};
     /// What the publisher does when it is about to lap the cursor: an `overflow`. Written by
     /// whoever holds the subscription; the publisher reads it after it has set the rescue bit.
     std::atomic<std::uint32_t> policy{0};

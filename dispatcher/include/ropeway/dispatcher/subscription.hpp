@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <stdexcept>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -83,7 +84,31 @@ class [[nodiscard]] subscription {
     [[nodiscard]] std::string_view name() const noexcept { return core_->name; }
     [[nodiscard]] explicit operator bool() const noexcept { return core_ != nullptr; }
 
+    /// Changes whom it comes after, from the next batch on; see subscription_params::after. Throws
+    /// std::invalid_argument for one of another dispatcher, and for a cycle, naming its path.
+    void set_after(const std::vector<const subscription*>& others) {
+        owner_->set_after(*core_, cores_of(others, owner_));
+    }
+
   private:
+    template <event_type E>
+    friend class dispatcher;
+
+    [[nodiscard]] static std::vector<detail::subscription_core*> cores_of(
+        const std::vector<const subscription*>& others,
+        const std::shared_ptr<detail::engine>& owner) {
+        std::vector<detail::subscription_core*> out;
+        for (const subscription* const other : others) {
+            if (other == nullptr || other->owner_ != owner) {
+                throw std::invalid_argument(
+                    "subscription_params::after names a subscription that has ended, or one of "
+                    "another dispatcher.");
+            }
+            out.push_back(other->core_);
+        }
+        return out;
+    }
+
     std::shared_ptr<detail::engine> owner_;
     detail::subscription_core* core_ = nullptr;
 };

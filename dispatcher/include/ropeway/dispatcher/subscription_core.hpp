@@ -78,6 +78,9 @@ struct consumer_face {
     std::uint64_t (*conflation_key)(const void*) noexcept = nullptr;
     void (*fold)(void* older, const void* newer) noexcept = nullptr;
     void (*destroy)(void*) noexcept = nullptr;
+    // Null unless the handler has them.
+    void (*idle)(void*) noexcept = nullptr;
+    void (*timer)(void*) noexcept = nullptr;
 };
 
 /// What a subscription wants. Replaced as a whole, never changed.
@@ -122,6 +125,16 @@ struct subscription_core {
     std::atomic<std::uint32_t> draining{flows};
     std::array<std::uint64_t, max_live_publishers>
         drain_cut{};  ///< sequences; published by draining
+    /// 1: on_timer() is to be called. Set by the supervisor.
+    std::atomic<std::uint32_t> timer_due{0};
+    std::atomic<std::uint64_t> timer_ticks{0};  ///< 0: it has none
+    std::atomic<std::uint64_t> timer_next{0};   ///< ticks; the supervisor's
+    /// Bits of the subscriptions that it comes after.
+    std::atomic<std::uint64_t> after{0};
+    /// Not 0: somebody comes after it, so that it says how far it is.
+    std::atomic<std::uint32_t> followed{0};
+    /// 1: it is to say so even if it has nothing to do.
+    std::atomic<std::uint32_t> to_announce{0};
     /// From these sequences on it sees every event, by publisher. Written when it joins.
     std::array<std::uint64_t, max_live_publishers> first_sequence{};
 

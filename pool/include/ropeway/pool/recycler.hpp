@@ -119,6 +119,12 @@ class recycler {
     template <event_type E>
     bool recycle_raw(event_pool<E>& to, E* event, slot_ticket ticket, site where = site::here());
 
+    /// The owner of a slot that the caller holds, which comes back through this recycler.
+    template <event_type E>
+    [[nodiscard]] pooled<E> adopt(slot_pool& pool, slot_ref held) noexcept {
+        return {static_cast<E*>(pool.payload(held.index)), {&pool, this, held}};
+    }
+
     /// Bulk return by workers: never throws. Holder of all `n` slots only.
     template <event_type E>
     void recycle_n(slot_pool& pool, const slot_ref* held, std::size_t n,
