@@ -225,6 +225,7 @@ publisher_core& engine::add_publisher(std::string_view name, const publisher_par
     made.closed_.store(stopped_ ? publisher_core::stopped : publisher_core::open,
                        std::memory_order_relaxed);
     publisher_count_.store(number + 1, std::memory_order_release);
+    kept_->prepare_thread();  // it most likely publishes
     return made;
 }
 

@@ -94,6 +94,8 @@ void engine::run_worker(void* of) noexcept {
     auto& group = *static_cast<worker_group*>(of);
     engine& owner = *group.owner;
     owner.supervisor_->unpark();
+    owner.duplicates_->prepare_thread();
+    owner.kept_->prepare_thread();
     for (bool again = true; again;) {
         worker_seat* seat = nullptr;
         for (unsigned i = 0; seat == nullptr; i = (i + 1) % group.seat_count) {

@@ -164,6 +164,9 @@ class alignas(cache_block) slot_pool {
     /// Changes the guard level while others get and put. @return false: no memory for its tables.
     bool set_guard(guard_level level) noexcept;
 
+    /// Makes what the calling thread will need here, so that its first operation allocates nothing.
+    void prepare_thread() noexcept { static_cast<void>(this_cache()); }
+
     /// Applies `how` to every slot, at any time; contents stay as they are. Throws memory_error.
     void warm_up(const memory_params& how) { slab_.warm_up(how, slab_.slots()); }
 
