@@ -305,6 +305,11 @@ subscription_core& engine::add_subscription(std::string_view name, overflow poli
     sub.average_ticks = 0;
     sub.next_publisher = 0;
     sub.kept_left = false;
+    sub.cells.clear();
+    sub.latency.clear();
+    sub.handler_time.clear();
+    sub.high_water.set(0);
+    sub.face.use_cells(sub.face.object, sub.cells);
     sub.starved.set(0);
     sub.slices.set(0);
     for (counter_cell& of_kind : sub.missed) {

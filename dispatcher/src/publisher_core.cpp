@@ -7,6 +7,7 @@
 #include <bit>
 #include <utility>
 
+#include <ropeway/consumer/clock.hpp>
 #include <ropeway/dispatcher/engine.hpp>
 #include <ropeway/pool/coarse_clock.hpp>
 #include <ropeway/pool/site.hpp>
@@ -34,6 +35,8 @@ publisher_core::publisher_core(engine& owner, std::uint32_t number, std::string 
     entries_ = std::make_unique<std::atomic<std::uint32_t>[]>(capacity[0] + capacity[1]);
     cursors_ = std::make_unique<cursor_block[]>(std::size_t{ring_classes} * subscriptions);
     stores_.resize(subscriptions);
+    samples_ = std::make_unique<fanout_sample[]>(fanout_sample::places);
+    seen_ = std::make_unique<seen_tail[]>(seen_tails);
     outcomes_ = std::make_unique<std::atomic<std::uint64_t>[]>(subscriptions);
     generation_.resize(total);
     marks_.assign(total, checked_in);
@@ -173,6 +176,55 @@ std::uint32_t publisher_core::approx_free(ring_class c) const noexcept {
     }
     const std::uint64_t used = at - low;
     return used >= places.capacity ? 0 : places.capacity - static_cast<std::uint32_t>(used);
+}
+
+void publisher_core::open_sample(std::uint64_t sequence) noexcept {
+    const fanout_sample::result was = sample_of(sequence).reopen(sequence, tick_clock::now());
+    if (was.count != 0) {
+        fanout_ns_.record(tick_clock::to_ns(was.span));
+        fanout_work_.add(was.work);
+        fanout_room_.add(was.span * std::min(was.count, owner_->workers()));
+    }
+}
+
+void publisher_core::add_fanout(fanout_stats& out) const noexcept {
+    out.time.merge(fanout_ns_.snapshot());
+    out.work_ns += tick_clock::to_ns(fanout_work_.get());
+    out.room_ns += tick_clock::to_ns(fanout_room_.get());
+}
+
+void publisher_core::note_tail(std::uint64_t now) noexcept {
+    // Relaxed: the supervisor is the only writer; release on the count pairs with waiting_since().
+    const std::uint64_t count = seen_count_.load(std::memory_order_relaxed);
+    seen_tail& place = seen_[count % seen_tails];
+    place.market.store(committed(ring_class::market), std::memory_order_relaxed);
+    place.critical.store(committed(ring_class::critical), std::memory_order_relaxed);
+    place.at.store(now, std::memory_order_relaxed);
+    seen_count_.store(count + 1, std::memory_order_release);
+}
+
+std::uint64_t publisher_core::waiting_since(ring_class c, std::uint64_t position,
+                                            std::uint64_t now) const noexcept {
+    // Acquire pairs with note_tail(); the rest relaxed: a place that is written meanwhile is newer.
+    const std::uint64_t count = seen_count_.load(std::memory_order_acquire);
+    std::uint64_t low = count > seen_tails ? count - seen_tails + 1 : 0;
+    std::uint64_t high = count;
+    while (low != high) {  // the first look that saw the event
+        const std::uint64_t middle = low + (high - low) / 2;
+        const seen_tail& place = seen_[middle % seen_tails];
+        const std::uint64_t tail_then = (c == ring_class::market ? place.market : place.critical)
+                                            .load(std::memory_order_relaxed);
+        if (tail_then > position) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    if (low == count) {
+        return 0;  // committed since the last look
+    }
+    const std::uint64_t at = seen_[low % seen_tails].at.load(std::memory_order_relaxed);
+    return now > at ? now - at : 0;
 }
 
 slowest_subscription publisher_core::slowest() const noexcept {

@@ -2,10 +2,13 @@
 //
 // What the engine tells about itself: lags, statistics, memory.
 #include <algorithm>
+#include <bit>
 #include <mutex>
 
+#include <ropeway/consumer/clock.hpp>
 #include <ropeway/dispatcher/engine.hpp>
 #include <ropeway/dispatcher/intake.hpp>
+#include <ropeway/pool/site.hpp>
 
 #include "failure_queue.hpp"
 #include "worker_group.hpp"
@@ -14,17 +17,9 @@ namespace ropeway::detail {
 
 std::uint64_t engine::lag_of(const subscription_core& sub, ring_class c) const noexcept {
     std::uint64_t lag = 0;
+    std::uint64_t oldest = 0;
     for (const auto& from : publishers()) {
-        // Acquire on both: a cursor never seems ahead of the tail it was read before.
-        const cursor_block& block = from->rings[index_of(c)].cursors[sub.number];
-        const std::uint64_t word = block.cursor.load(std::memory_order_acquire);
-        if ((word & cursor_word::closed_bit) == 0 && word != cursor_word::join &&
-            block.left_behind.load(std::memory_order_acquire) != cursor_block::abandoned) {
-            const std::uint64_t at = cursor_word::position(word);
-            lag += tail_word::extend(
-                       at, tail_word::count(from->tail.load(std::memory_order_acquire), c)) -
-                   at;
-        }
+        lag += lag_in(*from, sub.number, c, 0, oldest);
         if (c == ring_class::critical) {
             lag += from->stores_[sub.number]->critical.size();
         }
@@ -66,9 +61,84 @@ subscription_stats engine::stats_of(const subscription_core& sub) const {
     }
     out.disconnected =
         sub.market_data.load(std::memory_order_relaxed) != subscription_core::connected;
+    out.high_water = sub.high_water.get();
+    const std::uint64_t now = tick_clock::now();
+    std::uint64_t oldest = 0;
+    for (const auto& from : publishers()) {
+        for (const ring_class c : {ring_class::market, ring_class::critical}) {
+            static_cast<void>(lag_in(*from, sub.number, c, now, oldest));
+        }
+    }
+    out.lag_ns = tick_clock::to_ns(oldest);
     out.starved = sub.starved.get();
     out.slices = sub.slices.get();
     out.lag = lag_of(sub, ring_class::market) + lag_of(sub, ring_class::critical);
+    return out;
+}
+
+std::size_t engine::snapshot(std::span<subscription_counters> out) const noexcept {
+    std::size_t count = 0;
+    const std::uint64_t now = tick_clock::now();
+    for (std::uint64_t left = live(); left != 0 && count != out.size(); left &= left - 1) {
+        const auto number = static_cast<std::uint32_t>(std::countr_zero(left));
+        const subscription_core& sub = subscriptions_[number];
+        subscription_counters& one = out[count++];
+        one = {.number = number};
+        for (std::size_t k = 0; k < max_event_kinds; ++k) {
+            one.done += sub.cells.done[k].get();
+            one.filtered += sub.cells.filtered[k].get();
+            one.failed += sub.cells.failed[k].get();
+            one.dropped += sub.missed[k].get();
+        }
+        one.slices = sub.slices.get();
+        one.high_water = sub.high_water.get();
+        std::uint64_t oldest = 0;
+        for (const auto& from : publishers()) {
+            const cursor_block& market = from->rings[0].cursors[number];
+            // Relaxed throughout: numbers and a name.
+            one.name = site_text(static_cast<site_id>(market.site.load(std::memory_order_relaxed)));
+            one.dropped += market.lost.load(std::memory_order_relaxed);
+            one.rescues += market.rescues.load(std::memory_order_relaxed);
+            one.conflated += from->stores_[number]->folded.get();
+            one.conflated += from->stores_[number]->folded_late.get();
+            one.backlog += from->stores_[number]->critical.size();
+            for (const ring_class c : {ring_class::market, ring_class::critical}) {
+                const std::uint64_t lag = lag_in(*from, number, c, now, oldest);
+                one.lag += lag;
+            }
+        }
+        one.lag += one.backlog;
+        one.lag_ns = tick_clock::to_ns(oldest);
+    }
+    return count;
+}
+
+std::uint64_t engine::lag_in(const publisher_core& from, std::uint32_t number, ring_class c,
+                             std::uint64_t now, std::uint64_t& oldest) const noexcept {
+    const cursor_block& block = from.rings[index_of(c)].cursors[number];
+    // Acquire on both: a cursor never seems ahead of the tail it was read before.
+    const std::uint64_t word = block.cursor.load(std::memory_order_acquire);
+    if ((word & cursor_word::closed_bit) != 0 || word == cursor_word::join ||
+        block.left_behind.load(std::memory_order_acquire) == cursor_block::abandoned) {
+        return 0;
+    }
+    const std::uint64_t at = cursor_word::position(word);
+    const std::uint64_t tail =
+        tail_word::extend(at, tail_word::count(from.tail.load(std::memory_order_acquire), c));
+    if (tail == at) {
+        return 0;
+    }
+    if (now != 0) {
+        oldest = std::max(oldest, from.waiting_since(c, at, now));
+    }
+    return tail - at;
+}
+
+fanout_stats engine::fanout() const noexcept {
+    fanout_stats out;
+    for (const auto& from : publishers()) {
+        from->add_fanout(out);
+    }
     return out;
 }
 

@@ -74,6 +74,9 @@ bool take_range(subscription_core& sub, publisher_core& from, ring_class c, std:
     out.last = first + count;
     out.lag = static_cast<std::uint32_t>(tail - out.last);
     out.lost = out.conflated = 0;
+    if (tail - first > sub.high_water.get()) [[unlikely]] {
+        sub.high_water.set(tail - first);
+    }
     if (c == ring_class::market && sub.was_lossy) {
         // Relaxed: ordered by the cursor's acquire; exact because the CAS fails after a later
         // rescue.

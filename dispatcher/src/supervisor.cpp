@@ -90,6 +90,9 @@ supervisor::clock::time_point engine::supervise() noexcept {
             watch(group, group.seats[s], now);
         }
     }
+    for (const auto& from : publishers()) {
+        from->note_tail(now);
+    }
     busy |= pump_intakes();
     busy |= tell_losses();
     const std::uint64_t timer = set_off_timers(now);

@@ -64,6 +64,17 @@ struct consumer_cells {
     counter_cell hooks_failed;
     std::atomic<std::uint64_t> sampled_max_ns{0};
 
+    void clear() noexcept {
+        for (std::size_t k = 0; k < max_event_kinds; ++k) {
+            done[k].set(0);
+            filtered[k].set(0);
+            failed[k].set(0);
+        }
+        sampled.set(0);
+        sampled_ns.set(0);
+        hooks_failed.set(0);
+        sampled_max_ns.store(0, std::memory_order_relaxed);  // relaxed: as in sample()
+    }
     void sample(std::uint64_t ns) noexcept {
         sampled.add(1);
         sampled_ns.add(ns);

@@ -88,6 +88,9 @@ class wrapper {
         const std::size_t length = std::min(name.size(), name_.size() - 1);
         std::copy_n(name.data(), length, name_.data());
     }
+    wrapper(const wrapper&) = delete;
+    wrapper& operator=(const wrapper&) = delete;
+    ~wrapper() = default;
 
     /// True when the handler is to be called: critical kinds always, market data when its version
     /// is at least the consumer's minimum and `floor` (the dispatcher's routing version).
@@ -145,13 +148,16 @@ class wrapper {
     }
 
     /// Counts an event that should_process() refused before it was copied.
-    void count_filtered(std::uint32_t kind) noexcept { cells_.filtered[kind_index(kind)].add(1); }
+    void count_filtered(std::uint32_t kind) noexcept { cells_->filtered[kind_index(kind)].add(1); }
 
     [[nodiscard]] consumer_stats stats() const noexcept {
-        consumer_stats out = cells_.snapshot();
+        consumer_stats out = cells_->snapshot();
         out.min_version = min_version_.load(std::memory_order_relaxed);  // relaxed: a number
         return out;
     }
+    /// Counts there from now on: cells that outlive the wrapper, for readers that may come late.
+    /// Before the first event.
+    void use_cells(consumer_cells& cells) noexcept { cells_ = &cells; }
     /// The name, cut at 31 characters.
     [[nodiscard]] std::string_view name() const noexcept { return name_.data(); }
 
@@ -163,7 +169,7 @@ class wrapper {
                     Call&& make) noexcept {
         const std::uint32_t kind = traits::kind(event);
         if (!should_process(event, floor)) {
-            cells_.filtered[kind_index(kind)].add(1);
+            cells_->filtered[kind_index(kind)].add(1);
             return outcome::filtered;
         }
         // Copied before the call: a handler may change or reset its duplicate before it throws,
@@ -175,7 +181,7 @@ class wrapper {
         try {
             make();
         } catch (...) {
-            cells_.failed[kind_index(kind)].add(1);
+            cells_->failed[kind_index(kind)].add(1);
             failure_record record{};
             record.trace = trace;
             std::copy(name_.begin(), name_.end(), record.consumer);
@@ -186,9 +192,9 @@ class wrapper {
             return outcome::failed;
         }
         if (timed) {
-            cells_.sample(tick_clock::to_ns(tick_clock::now() - start));
+            cells_->sample(tick_clock::to_ns(tick_clock::now() - start));
         }
-        cells_.done[kind_index(kind)].add(1);
+        cells_->done[kind_index(kind)].add(1);
         return outcome::done;
     }
     template <class Hook>
@@ -196,7 +202,7 @@ class wrapper {
         try {
             hook();
         } catch (...) {
-            cells_.hooks_failed.add(1);
+            cells_->hooks_failed.add(1);
             failure_record record{};
             std::copy(name_.begin(), name_.end(), record.consumer);
             detail::record_failure(record, sink_);
@@ -217,7 +223,8 @@ class wrapper {
     std::array<char, 32> name_{};             ///< constant after construction
     std::uint32_t calls_ = 0;                 ///< whoever serves the consumer
     std::atomic<std::uint64_t> min_version_;  ///< any thread raises it
-    consumer_cells cells_;                    ///< written by whoever serves the consumer
+    consumer_cells own_cells_;                ///< used unless use_cells() named others
+    consumer_cells* cells_ = &own_cells_;     ///< written by whoever serves the consumer
 };
 
 }  // namespace ropeway

@@ -162,6 +162,9 @@ class binding {
                 static_cast<binding*>(object)->consumer_.timer();
             };
         }
+        face.use_cells = [](void* object, consumer_cells& cells) noexcept {
+            static_cast<binding*>(object)->consumer_.use_cells(cells);
+        };
         face.discard = &discard;
         face.stats = [](const void* object) noexcept {
             return static_cast<const binding*>(object)->consumer_.stats();
@@ -223,6 +226,23 @@ class binding {
         return skipped + run_inbox(sub, box, c, context);
     }
 
+    /// After a handler whose event is sampled or awaited.
+    [[gnu::noinline]] static void tell_of(subscription_core& sub, publisher_core& from,
+                                          std::uint64_t sequence, std::uint64_t begin,
+                                          outcome ended, bool asked) noexcept {
+        const std::uint64_t end = tick_clock::now();
+        if (asked) {
+            from.note_outcome(sub.number, sequence, said_of(ended));
+        }
+        fanout_sample& sample = from.sample_of(sequence);
+        const std::uint64_t published =
+            fanout_sample::is_sampled(sequence) ? sample.published(sequence) : 0;
+        if (ended != outcome::filtered && published != 0) {
+            sub.latency.record(tick_clock::to_ns(begin > published ? begin - published : 0));
+            sub.handler_time.record(tick_clock::to_ns(end - begin));
+            sample.handled(sequence, end - begin, end);
+        }
+    }
     [[nodiscard]] static delivery_outcome said_of(outcome ended) noexcept {
         switch (ended) {
             case outcome::done: return delivery_outcome::delivered;
@@ -245,10 +265,11 @@ class binding {
     }
 
     /// The version for the next handler, acknowledged: the one before has returned.
-    static std::uint64_t held_to(subscription_core& sub, const engine& owner) noexcept {
+    static std::uint64_t held_to(subscription_core& sub, const engine& owner,
+                                 std::uint64_t& held) noexcept {
         const std::uint64_t version = owner.version();
-        // Relaxed: our own.
-        if (sub.acknowledged.load(std::memory_order_relaxed) != version) [[unlikely]] {
+        if (version != held) [[unlikely]] {
+            held = version;
             // Release pairs with flip_and_wait(): what that handler did is visible.
             sub.acknowledged.store(version, std::memory_order_release);
         }
@@ -333,6 +354,7 @@ class binding {
             context.critical_seen = context.owner->critical_hint();  // no giving way in here
             static_cast<void>(run_inbox(sub, box, c, context));
         }
+        std::uint64_t held = sub.acknowledged.load(std::memory_order_relaxed);  // relaxed: our own
         const handler_scope inside{*context.owner, sub};
         for (std::uint32_t i = got; i != found && !sub.ending(); ++i) {
             E event;
@@ -344,7 +366,7 @@ class binding {
             if constexpr (owns) {
                 self.consumer_.count_filtered(traits::kind(event));  // there is none to own
             } else {
-                ended = self.consumer_.process(event, facts, held_to(sub, *context.owner));
+                ended = self.consumer_.process(event, facts, held_to(sub, *context.owner, held));
             }
             if (sequences[i] == from.awaited()) {
                 from.note_outcome(sub.number, sequences[i], said_of(ended));
@@ -452,6 +474,7 @@ class binding {
         const bool one_by_one = recycles && pool.storage().level() >= guard_level::sampled;
         const bool gives_way = c == ring_class::market && sub.gives_way();
         const std::uint64_t awaited = box.from->awaited();
+        std::uint64_t held = sub.acknowledged.load(std::memory_order_relaxed);  // relaxed: our own
         const std::uint64_t start = tick_clock::now();
         const handler_scope inside{*context.owner, sub};
         while (head != count) {
@@ -468,8 +491,12 @@ class binding {
                                  box.lag,
                                  static_cast<std::uint16_t>(box.from->number_),
                                  head == count};
-            const bool asked = box.sequences[at] == awaited;
+            const std::uint64_t sequence = box.sequences[at];
+            const bool asked = sequence == awaited;
             E& event = *static_cast<E*>(box.events[at]);
+            const bool special = static_cast<unsigned>(asked) |
+                                 static_cast<unsigned>(fanout_sample::is_sampled(sequence));
+            const std::uint64_t begin = special ? tick_clock::now() : 0;
             outcome ended = outcome::filtered;
             if (asked && cancels(self, sub, *box.from, event, awaited)) [[unlikely]] {
                 if constexpr (owns) {
@@ -479,12 +506,12 @@ class binding {
                 if constexpr (owns) {
                     ended = self.consumer_.process_owned(
                         owner.returns().template adopt<E>(pool, box.refs[at]), facts,
-                        held_to(sub, owner));
+                        held_to(sub, owner, held));
                 } else {
-                    ended = self.consumer_.process(event, facts, held_to(sub, owner));
+                    ended = self.consumer_.process(event, facts, held_to(sub, owner, held));
                 }
-                if (asked) [[unlikely]] {
-                    box.from->note_outcome(sub.number, awaited, said_of(ended));
+                if (special) [[unlikely]] {
+                    tell_of(sub, *box.from, sequence, begin, ended, asked);
                 }
             }
             if (ended != outcome::filtered && (box.lost_before | box.conflated_before) != 0)
@@ -545,6 +572,7 @@ class binding {
         const bool gives_way = sub.gives_way();
         const interest& wanted = sub.wanted();
         const std::uint64_t awaited = from.awaited();
+        std::uint64_t held = sub.acknowledged.load(std::memory_order_relaxed);  // relaxed: our own
         std::uint32_t calls = 0;
         std::uint64_t at = range.first;
         const handler_scope inside{*context.owner, sub};
@@ -572,9 +600,11 @@ class binding {
                                  .lag = range.lag,
                                  .publisher = static_cast<std::uint16_t>(from.number_),
                                  .end_of_batch = at == range.last};
-            const outcome ended = self.consumer_.process(event, facts, held_to(sub, owner));
-            if (sequence == awaited) [[unlikely]] {
-                from.note_outcome(sub.number, awaited, said_of(ended));
+            const bool special = sequence == awaited || fanout_sample::is_sampled(sequence);
+            const std::uint64_t begin = special ? tick_clock::now() : 0;
+            const outcome ended = self.consumer_.process(event, facts, held_to(sub, owner, held));
+            if (special) [[unlikely]] {
+                tell_of(sub, from, sequence, begin, ended, sequence == awaited);
             }
             ++calls;
             if ((calls & mask) == 0 && tick_clock::now() >= context.slice_end) {

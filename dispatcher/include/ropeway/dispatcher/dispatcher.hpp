@@ -129,6 +129,15 @@ class dispatcher {
     }
 
     [[nodiscard]] dispatcher_stats stats() const { return engine_->stats(); }
+    /// The counters of every subscription, one place each as far as `out` has them; returns how
+    /// many. Takes no lock and allocates nothing: fit for a thread that polls. A subscription that
+    /// ends meanwhile may show numbers of its end.
+    std::size_t snapshot(std::span<subscription_counters> out) const noexcept {
+        return engine_->snapshot(out);
+    }
+    /// Of one event in 64: how long it took from publish to the end of its last handler, and how
+    /// well the workers shared the work.
+    [[nodiscard]] fanout_stats fanout() const noexcept { return engine_->fanout(); }
     /// The bytes of every pool, ring and table made so far; nothing grows after start() but what
     /// later subscribe() and publisher() calls add.
     [[nodiscard]] std::vector<memory_use> memory_report() const { return engine_->memory(); }

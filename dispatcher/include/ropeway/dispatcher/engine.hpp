@@ -197,6 +197,10 @@ class engine : public std::enable_shared_from_this<engine> {
     [[nodiscard]] bool stopping() const noexcept {
         return stopping_.load(std::memory_order_acquire) != 0;  // pairs with stop()'s store
     }
+    [[nodiscard]] std::uint32_t workers() const noexcept { return workers_; }
+    /// Fills one place per live subscription; never waits, never allocates.
+    std::size_t snapshot(std::span<subscription_counters> out) const noexcept;
+    [[nodiscard]] fanout_stats fanout() const noexcept;
     [[nodiscard]] unsigned group_count() const noexcept {
         return group_count_.load(std::memory_order_acquire);  // pairs with add_group()
     }
@@ -265,6 +269,11 @@ class engine : public std::enable_shared_from_this<engine> {
     void refresh_wanted() noexcept;
     [[nodiscard]] std::span<const std::unique_ptr<publisher_core>> publishers() const noexcept;
     [[nodiscard]] std::uint32_t vacant_number() const;
+    /// Events of a ring that it has not taken; raises `oldest` to how long the first of them waits
+    /// (ticks), unless `now` is 0.
+    [[nodiscard]] std::uint64_t lag_in(const publisher_core& from, std::uint32_t number,
+                                       ring_class c, std::uint64_t now,
+                                       std::uint64_t& oldest) const noexcept;
     [[nodiscard]] std::uint64_t lag_of(const subscription_core& sub, ring_class c) const noexcept;
     void serve_class(subscription_core& sub, ring_class c, serve_context& context,
                      std::uint32_t& done) noexcept;

@@ -16,6 +16,8 @@
 #include <string_view>
 #include <vector>
 
+#include <ropeway/consumer/histogram.hpp>
+#include <ropeway/dispatcher/fanout_sample.hpp>
 #include <ropeway/dispatcher/publish_result.hpp>
 #include <ropeway/dispatcher/report.hpp>
 #include <ropeway/dispatcher/rescue_store.hpp>
@@ -107,6 +109,9 @@ struct publisher_core {
         }
         // Published by commit()'s release store, like the payload.
         slots_.stamp({slot.index, slot.generation}, sequence() + 1);
+        if (fanout_sample::is_sampled(sequence() + 1)) [[unlikely]] {
+            open_sample(sequence() + 1);
+        }
         if (eager_) {
             slots_.seal({slot.index, slot.generation});
         }
@@ -174,6 +179,12 @@ struct publisher_core {
     void resume() noexcept;
     [[nodiscard]] std::uint32_t approx_free(ring_class c) const noexcept;
     [[nodiscard]] slowest_subscription slowest() const noexcept;
+    /// The supervisor: notes where the tail is now.
+    void note_tail(std::uint64_t now) noexcept;
+    /// Ticks since the event at a position that is not taken was committed, by at most a
+    /// millisecond too few; no more than half a second back.
+    [[nodiscard]] std::uint64_t waiting_since(ring_class c, std::uint64_t position,
+                                              std::uint64_t now) const noexcept;
     /// The outcomes of the event that was awaited last; returns how many are pending.
     std::uint32_t outcomes(std::vector<wait_report::consumer>* out) const;
     /// Waits until none is pending; false at the deadline, when the dispatcher stops, or at a
@@ -185,6 +196,11 @@ struct publisher_core {
         // Release: as await_next().
         cancelled_.store(awaited_.load(std::memory_order_relaxed), std::memory_order_release);
     }
+
+    [[nodiscard]] fanout_sample& sample_of(std::uint64_t sequence) noexcept {
+        return samples_[sequence / fanout_sample::every % fanout_sample::places];
+    }
+    void add_fanout(fanout_stats& out) const noexcept;
 
     /// What a subscription's worker says of one event, if somebody waits for it.
     [[nodiscard]] std::uint64_t awaited() const noexcept {
@@ -256,6 +272,19 @@ struct publisher_core {
     ring_class awaited_in_ = ring_class::market;
     std::uint64_t awaited_by_ = 0;  ///< bits of the subscriptions that lived then; the publisher's
     std::unique_ptr<std::atomic<std::uint64_t>[]> outcomes_;  ///< {sequence:61, outcome:3}
+    std::unique_ptr<fanout_sample[]> samples_;
+    histogram_cells fanout_ns_;  ///< publish to the last handler; the publisher's, as the next
+    counter_cell fanout_work_;   ///< ticks: what the handlers took one after the other
+    counter_cell fanout_room_;   ///< ticks: what as many workers as could help had time for
+    /// Tails that the supervisor saw, a millisecond apart.
+    struct seen_tail {
+        std::atomic<std::uint64_t> market{0};
+        std::atomic<std::uint64_t> critical{0};
+        std::atomic<std::uint64_t> at{0};  ///< ticks; 0 = none
+    };
+    static constexpr std::size_t seen_tails = 512;
+    std::unique_ptr<seen_tail[]> seen_;
+    std::atomic<std::uint64_t> seen_count_{0};
     /// A recent position of each ring, for readers that have only tail's 32 bits.
     std::array<std::atomic<std::uint64_t>, ring_classes> base_{};
 
@@ -285,6 +314,7 @@ struct publisher_core {
     }
     /// Of the last event placed: dense over both rings.
     [[nodiscard]] std::uint64_t sequence() const noexcept { return position_[0] + position_[1]; }
+    [[gnu::cold]] void open_sample(std::uint64_t sequence) noexcept;
     [[nodiscard]] bool enter_closed() noexcept;
     void leave_closed() noexcept;
     [[nodiscard]] bool make_free(ring_class c, wait_budget& budget, publish_result& why) noexcept;

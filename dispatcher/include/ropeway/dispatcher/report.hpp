@@ -7,8 +7,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include <ropeway/consumer/histogram.hpp>
 #include <ropeway/consumer/stats.hpp>
 
 namespace ropeway {
@@ -31,8 +33,46 @@ struct subscription_stats {
     std::uint64_t backlogged = 0;       ///< critical events that came through a backlog
     std::uint64_t starved = 0;          ///< handed over on the stack: no duplicate was free
     std::uint64_t rescues = 0;          ///< times a publisher moved its cursor on
-    std::uint64_t lag = 0;     ///< committed events of both rings and the backlog not yet taken
-    std::uint64_t slices = 0;  ///< turns it was given
+    std::uint64_t lag = 0;         ///< committed events of both rings and the backlog not yet taken
+    std::uint64_t lag_ns = 0;      ///< how long the oldest of them waits, by at most 1 ms too few
+    std::uint64_t high_water = 0;  ///< most events of one ring that were committed and not taken
+    std::uint64_t slices = 0;      ///< turns it was given
+};
+
+/// One subscription in a snapshot that takes no lock and allocates nothing.
+struct subscription_counters {
+    std::string_view name{};     ///< valid for ever
+    std::uint32_t number = 0;    ///< of its place; reused after it ended
+    std::uint64_t done = 0;      ///< as in consumer_stats
+    std::uint64_t filtered = 0;  ///< as in consumer_stats
+    std::uint64_t failed = 0;    ///< as in consumer_stats
+    std::uint64_t dropped = 0;   ///< as in subscription_stats, likewise the rest
+    std::uint64_t conflated = 0;
+    std::uint64_t backlog = 0;
+    std::uint64_t rescues = 0;
+    std::uint64_t slices = 0;
+    std::uint64_t lag = 0;
+    std::uint64_t lag_ns = 0;
+    std::uint64_t high_water = 0;
+};
+
+/// How events fanned out, of one event in 64: from publish to the end of the last handler.
+struct fanout_stats {
+    histogram time{};           ///< nanoseconds
+    std::uint64_t work_ns = 0;  ///< what the handlers of these events took one after the other
+    /// What min(handlers, workers) workers had time for meanwhile.
+    std::uint64_t room_ns = 0;
+
+    /// T_seq / (T_par * min(handlers, workers)); 0 when nothing was sampled.
+    [[nodiscard]] double efficiency() const noexcept {
+        return room_ns == 0 ? 0.0 : static_cast<double>(work_ns) / static_cast<double>(room_ns);
+    }
+};
+
+/// Distributions of one subscription, of one event in 64.
+struct subscription_histograms {
+    histogram latency{};       ///< publish to the handler's begin, nanoseconds
+    histogram handler_time{};  ///< the handler, nanoseconds
 };
 
 /// One publisher.

@@ -81,6 +81,10 @@ class [[nodiscard]] subscription {
         core_->face.update_min_version(core_->face.object, version);
     }
     [[nodiscard]] subscription_stats stats() const { return owner_->stats_of(*core_); }
+    /// Of one event in 64.
+    [[nodiscard]] subscription_histograms histograms() const noexcept {
+        return {core_->latency.snapshot(), core_->handler_time.snapshot()};
+    }
     [[nodiscard]] std::string_view name() const noexcept { return core_->name; }
     [[nodiscard]] explicit operator bool() const noexcept { return core_ != nullptr; }
 

@@ -12,6 +12,8 @@
 #include <string>
 #include <vector>
 
+#include <ropeway/consumer/histogram.hpp>
+#include <ropeway/consumer/stats.hpp>
 #include <ropeway/dispatcher/params.hpp>
 #include <ropeway/dispatcher/ring.hpp>
 #include <ropeway/pool/slot.hpp>
@@ -73,6 +75,7 @@ struct consumer_face {
     bool (*wants)(const subscription_core&, const void* event) noexcept = nullptr;
     void (*recycle)(engine&, slot_pool&, slot_ref) noexcept = nullptr;
     void (*copy)(void* to, const void* from) noexcept = nullptr;
+    void (*use_cells)(void*, consumer_cells&) noexcept = nullptr;
     bool (*critical)(std::uint32_t kind) noexcept = nullptr;
     bool (*conflatable)(std::uint32_t kind) noexcept = nullptr;
     std::uint64_t (*conflation_key)(const void*) noexcept = nullptr;
@@ -147,6 +150,10 @@ struct subscription_core {
     bool kept_left = false;  ///< a store holds events that were taken out of its table
     counter_cell starved;    ///< wanted events that had to do without a slot
     counter_cell slices;
+    counter_cell high_water;  ///< most events committed and not yet taken, of one ring
+    consumer_cells cells{};
+    histogram_cells latency{};       ///< publish to handler, of sampled events
+    histogram_cells handler_time{};  ///< of sampled events
     /// Market data of other publishers that a disconnect left untaken, by kind.
     std::array<counter_cell, max_event_kinds> missed{};
 
