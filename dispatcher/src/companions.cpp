@@ -14,6 +14,7 @@
 #include <ropeway/dispatcher/binding.hpp>
 #include <ropeway/dispatcher/engine.hpp>
 
+#include "pass_rest.hpp"
 #include "sequence_cut.hpp"
 #include "worker_group.hpp"
 
@@ -35,12 +36,72 @@ void engine::call_idle(subscription_core& sub) noexcept {
     }
 }
 
+void engine::quarantined(subscription_core& sub) noexcept {
+    const auto rest = static_cast<std::uint64_t>(sub.quarantine.retry_after.count());
+    // Relaxed: whoever looks for work re-checks under `owned`.
+    sub.quarantined_until.store(tick_clock::now() + tick_clock::from_ns(rest),
+                                std::memory_order_relaxed);
+    sub.quarantines.add(1);
+    quarantined_.fetch_or(bit_of(sub.number), std::memory_order_relaxed);
+    something_to_tell();
+}
+
+bool engine::stays_in_quarantine(subscription_core& sub) noexcept {
+    const std::uint64_t until = sub.quarantined_until.load(std::memory_order_relaxed);  // our own
+    if (until == 0) [[likely]] {
+        return false;
+    }
+    if (tick_clock::now() < until) {
+        pass_over_market_data(sub);
+        return true;
+    }
+    // Relaxed: as in quarantined().
+    sub.quarantined_until.store(0, std::memory_order_relaxed);
+    quarantined_.fetch_and(~bit_of(sub.number), std::memory_order_relaxed);
+    return false;
+}
+
+void engine::pass_over_market_data(subscription_core& sub) noexcept {
+    const auto passed = [&](const void* event) {
+        sub.missed[kind_index(ops_.kind_of(event))].add(1);
+    };
+    const inbox& box = sub.box[index_of(ring_class::market)];
+    for (std::uint32_t i = box.head; i != box.count; ++i) {
+        passed(box.events[i]);
+    }
+    sub.face.discard(sub, *this, ring_class::market);
+    for (const auto& from : publishers()) {
+        pass_rest(sub, *from, ring_class::market, passed);
+    }
+}
+
+bool engine::market_data_waits(const subscription_core& sub) const noexcept {
+    for (const auto& from : publishers()) {
+        std::uint64_t unused = 0;
+        if (lag_in(*from, sub.number, ring_class::market, 0, unused) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 std::uint64_t engine::set_off_timers(std::uint64_t now) noexcept {
     std::uint64_t earliest = 0;
-    if (timers_.load(std::memory_order_relaxed) == 0) {  // relaxed: who sets one unparks us after
+    // Relaxed: who sets a bit unparks us after.
+    const std::uint64_t resting = quarantined_.load(std::memory_order_relaxed);
+    if ((timers_.load(std::memory_order_relaxed) | resting) == 0) {
         return earliest;
     }
     const std::lock_guard lock{faces_};  // no subscription ends meanwhile
+    for (std::uint64_t bits = resting & live(); bits != 0; bits &= bits - 1) {
+        subscription_core& sub = subscriptions_[static_cast<std::uint32_t>(std::countr_zero(bits))];
+        const std::uint64_t until =
+            sub.quarantined_until.load(std::memory_order_relaxed);  // relaxed: a look
+        if (until <= now) {
+            look_again(sub);
+        }
+        earliest = earliest == 0 ? std::max(until, now) : std::min(earliest, std::max(until, now));
+    }
     std::uint64_t left = timers_.load(std::memory_order_relaxed) & live();  // relaxed: as above
     for (; left != 0; left &= left - 1) {
         subscription_core& sub = subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))];

@@ -310,6 +310,11 @@ subscription_core& engine::add_subscription(std::string_view name, overflow poli
     sub.handler_time.clear();
     sub.high_water.set(0);
     sub.face.use_cells(sub.face.object, sub.cells);
+    sub.quarantine = params.quarantine;
+    sub.failed_in_row = 0;
+    sub.done_at_failure = 0;
+    sub.quarantines.set(0);
+    sub.quarantined_until.store(0, std::memory_order_relaxed);  // relaxed: as below
     sub.starved.set(0);
     sub.slices.set(0);
     for (counter_cell& of_kind : sub.missed) {

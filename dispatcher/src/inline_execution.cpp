@@ -66,6 +66,11 @@ void engine::serve_now(subscription_core& sub) noexcept {
     if (sub.market_data.load(std::memory_order_relaxed) != subscription_core::connected) {
         end_market_data(sub);
     }
+    if (stays_in_quarantine(sub)) [[unlikely]] {
+        announce(sub);
+        look_if_drained(sub);
+        return;
+    }
     acknowledge(sub);
     serve_context context;
     context.owner = this;
@@ -77,7 +82,9 @@ void engine::serve_now(subscription_core& sub) noexcept {
         context.more = false;
         done = serve_round(sub, context);
         any |= done != 0;
-    } while ((context.more || done != 0) && !stopping() && !sub.ending());
+        // Relaxed: our own.
+    } while ((context.more || done != 0) && !stopping() && !sub.ending() &&
+             sub.quarantined_until.load(std::memory_order_relaxed) == 0);
     if (any) {
         call_idle(sub);
     }
@@ -119,7 +126,7 @@ bool engine::help() noexcept {
 void engine::look_again(subscription_core& sub) noexcept {
     // We do not count as a worker: between `owned` and the look at the rings. Pairs with wake().
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (ready(sub)) {
+    if (sub.execution != execution_mode::inline_ && ready(sub)) {
         wake_group(*groups_[sub.group]);
     }
 }

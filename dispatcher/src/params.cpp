@@ -66,6 +66,8 @@ void check(std::string_view name, const subscription_params& params) {
             (params.execution == execution_mode::inline_ ? "inline_" : "own_thread") +
             ". A group serves execution `group` only.");
     }
+    in_range("quarantine_params::retry_after (ns)", params.quarantine.retry_after.count(),
+             1'000'000, std::chrono::nanoseconds{std::chrono::hours{1}}.count());
     if (params.timer.count() != 0) {
         in_range("subscription_params::timer (ns)", params.timer.count(), 1'000'000,
                  std::chrono::nanoseconds{std::chrono::hours{24}}.count());

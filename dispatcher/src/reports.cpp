@@ -59,6 +59,8 @@ subscription_stats engine::stats_of(const subscription_core& sub) const {
         out.dropped += missed;
         out.dropped_by_kind[k] += missed;
     }
+    out.quarantines = sub.quarantines.get();
+    out.quarantined = sub.quarantined_until.load(std::memory_order_relaxed) != 0;
     out.disconnected =
         sub.market_data.load(std::memory_order_relaxed) != subscription_core::connected;
     out.high_water = sub.high_water.get();

@@ -238,6 +238,23 @@ std::uint32_t clock_mask(const subscription_core& sub, std::uint64_t slice_ticks
     return calls < 256 ? 7 : 31;
 }
 
+bool note_failure(subscription_core& sub, engine& owner) noexcept {
+    if (sub.quarantine.after == 0) {
+        return false;
+    }
+    std::uint64_t done = 0;
+    for (const counter_cell& of_kind : sub.cells.done) {
+        done += of_kind.get();
+    }
+    sub.failed_in_row = done == sub.done_at_failure ? sub.failed_in_row + 1 : 1;
+    sub.done_at_failure = done;
+    if (sub.failed_in_row < sub.quarantine.after) {
+        return false;
+    }
+    owner.quarantined(sub);
+    return true;
+}
+
 void note_time(subscription_core& sub, std::uint64_t ticks, std::uint32_t calls) noexcept {
     if (calls == 0) {
         return;

@@ -12,6 +12,7 @@
 #include <ropeway/dispatcher/binding.hpp>
 #include <ropeway/dispatcher/engine.hpp>
 
+#include "pass_rest.hpp"
 #include "spin.hpp"
 #include "supervisor.hpp"
 #include "system.hpp"
@@ -29,26 +30,6 @@ constexpr std::chrono::seconds patience_after_stop{1};
 constexpr std::chrono::milliseconds patience_with_handler{1};
 
 }  // namespace
-
-template <class See>
-void engine::pass_rest(subscription_core& sub, publisher_core& from, ring_class c,
-                       See&& see) noexcept {
-    const std::uint64_t before = end_for(sub, from);
-    taken_range range;
-    // Up to some point of a ring that goes on.
-    for (std::uint32_t passed = 0;
-         passed <= from.rings[index_of(c)].capacity && look_at(sub, from, c, range) &&
-         take_range(sub, from, c, batch_size, false, before, range);
-         passed += batch_size) {
-        for (std::uint64_t at = range.first; at != range.last; ++at) {
-            const void* const event = from.payload(range.slots[at - range.first]);
-            if (sub.face.wants(sub, event)) {
-                see(event);
-            }
-        }
-        end_range(sub, from, c, false, range.last);
-    }
-}
 
 unsubscribe_report engine::remove_subscription(subscription_core& sub, leaving how,
                                                std::chrono::nanoseconds deadline) noexcept {
@@ -298,6 +279,7 @@ void engine::finish_removal(subscription_core& sub) noexcept {
         const std::lock_guard lock{faces_};
         live_.fetch_and(~bit_of(sub.number), std::memory_order_seq_cst);    // pairs with refresh()
         timers_.fetch_and(~bit_of(sub.number), std::memory_order_relaxed);  // relaxed: a hint
+        quarantined_.fetch_and(~bit_of(sub.number), std::memory_order_relaxed);  // as above
         (sub.execution == execution_mode::inline_ ? inline_ : groups_[sub.group]->members)
             .fetch_and(~bit_of(sub.number), std::memory_order_relaxed);  // relaxed: as above
         object = std::exchange(sub.face.object, nullptr);

@@ -173,6 +173,17 @@ bool engine::tell_losses() noexcept {
     watch.now = tick_clock::now();
     {
         const std::lock_guard lock{faces_};  // no subscription ends meanwhile
+        for (std::uint64_t left = live(); left != 0; left &= left - 1) {
+            const auto number = static_cast<std::uint32_t>(std::countr_zero(left));
+            const subscription_core& sub = subscriptions_[number];
+            const std::uint64_t times = sub.quarantines.get();
+            if (std::exchange(watch.quarantines[number], times) != times && times != 0) {
+                watch.found[watch.count++] = {.kind = alert_kind::quarantined,
+                                              .subscription = site_text(sub.site),
+                                              .lasted = sub.quarantine.retry_after,
+                                              .count = times};
+            }
+        }
         for (const auto& from : publishers()) {
             look_for_loss(*from);
         }
@@ -252,6 +263,7 @@ std::string_view to_string(alert_kind kind) noexcept {
         case alert_kind::losing: return "losing market data";
         case alert_kind::disconnected: return "disconnected from market data";
         case alert_kind::backlogged: return "critical events in backlog";
+        case alert_kind::quarantined: return "quarantined";
         case alert_kind::critical_unwanted: return "critical event unwanted";
     }
     return "unknown";

@@ -27,12 +27,15 @@ struct loss_watch {
         bool backlogged = false;
     };
     loss_watch(std::uint32_t publishers, std::uint32_t subscriptions)
-        : unwanted(publishers), places(std::size_t{publishers} * subscriptions) {}
+        : unwanted(publishers),
+          quarantines(subscriptions),
+          places(std::size_t{publishers} * subscriptions) {}
 
     std::uint64_t seen = 0;  ///< of engine::to_tell_
     bool again = false;      ///< an episode lasts
     std::uint64_t now = 0;   ///< ticks
     std::vector<std::uint64_t> unwanted;
+    std::vector<std::uint64_t> quarantines;
     std::vector<place> places;
     std::array<alert, 256> found;  ///< in this round
     std::size_t count = 0;

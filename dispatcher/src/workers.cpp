@@ -233,6 +233,10 @@ bool engine::ready(subscription_core& sub) noexcept {
         return draining == subscription_core::drains;
     }
     // Relaxed: as above.
+    if (const std::uint64_t until = sub.quarantined_until.load(std::memory_order_relaxed);
+        until != 0) [[unlikely]] {
+        return tick_clock::now() >= until || market_data_waits(sub);
+    }
     if ((sub.timer_due.load(std::memory_order_relaxed) |
          sub.to_announce.load(std::memory_order_relaxed)) != 0) [[unlikely]] {
         return true;
@@ -284,6 +288,11 @@ std::uint32_t engine::serve(worker_group& group, subscription_core& sub) noexcep
     if (sub.market_data.load(std::memory_order_relaxed) != subscription_core::connected)
         [[unlikely]] {
         end_market_data(sub);
+    }
+    if (stays_in_quarantine(sub)) [[unlikely]] {
+        announce(sub);
+        look_if_drained(sub);
+        return done;
     }
     acknowledge(sub);
     call_timer(sub);

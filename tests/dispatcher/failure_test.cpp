@@ -154,3 +154,86 @@ TEST_CASE("failures beyond the queue are counted, and the worker goes on") {
     const std::size_t kept = d.drain_failures(records);
     CHECK(kept + stats.failures_dropped == events);
 }
+
+TEST_CASE("a consumer that fails too often in a row is quarantined, tried again, and let back in",
+          "[quarantine]") {
+    const auto mode = GENERATE(ropeway::duplicate, ropeway::in_place);
+    const auto policy = GENERATE(overflow::block, overflow::drop_oldest);
+    std::atomic<std::uint64_t> told{0};
+    auto params = small_dispatcher(1);
+    params.on_alert = [&](const ropeway::alert& what) {
+        told +=
+            what.kind == ropeway::alert_kind::quarantined && what.subscription == "bad" ? 1U : 0U;
+    };
+    ropeway::dispatcher<market_event> d{params};
+    std::atomic<bool> broken{true};
+    std::uint64_t calls = 0;
+    tally reports;
+    auto bad = d.subscribe("bad", policy,
+                           {.delivery = mode, .quarantine = {.after = 3, .retry_after = 20ms}},
+                           [&](const market_event& e) {
+                               ++calls;
+                               if (broken) {
+                                   throw std::runtime_error("broken");
+                               }
+                               if (e.kind == event_kind::execution_report) {
+                                   reports.add();
+                               }
+                           });
+    tally got;
+    auto good = d.subscribe("good", overflow::block, {}, [&](const market_event&) { got.add(); });
+    auto feed = d.publisher("feed", rings_of(64));
+    d.start();
+    std::uint64_t sent = 0;
+    const auto flood = [&](int events) {
+        for (int i = 0; i < events; ++i, ++sent) {
+            REQUIRE(send(feed, event_kind::trade));
+        }
+        REQUIRE(got.reached(sent));
+    };
+    flood(1000);  // far more than a ring: a blocking one in quarantine holds up nobody
+    REQUIRE(eventually([&] { return told != 0; }));
+    CHECK(bad.stats().quarantined);
+    CHECK(bad.stats().quarantines >= 1);
+    CHECK(bad.stats().consumer.failed >= 3);
+    for (int i = 0; i < 10; ++i, ++sent) {
+        REQUIRE(send(feed, event_kind::execution_report));  // these wait
+    }
+    REQUIRE(eventually([&] { return bad.stats().quarantines >= 3; }));  // tried again, and again
+    broken = false;
+    const std::uint64_t failed =
+        bad.stats().consumer.failed_by_kind[static_cast<std::size_t>(event_kind::execution_report)];
+    CHECK(failed < 10);
+    REQUIRE(
+        eventually([&] { return !bad.stats().quarantined && reports.get() + failed + 1 >= 10; }));
+    REQUIRE(got.reached(sent));
+    const std::uint64_t before = bad.stats().consumer.done;
+    flood(50);
+    REQUIRE(eventually([&] { return bad.stats().consumer.done == before + 50; }));
+    CHECK(d.stop(30s).clean());
+    const auto stats = bad.stats();
+    CHECK(stats.consumer.done + stats.consumer.failed + stats.dropped == sent);
+    CHECK(stats.dropped_by_kind[static_cast<std::size_t>(event_kind::execution_report)] == 0);
+    CHECK(stats.dropped > 0);
+    CHECK(d.stats().subscriptions.at(1).dropped == 0);
+}
+
+TEST_CASE("without a quarantine a consumer that always throws loses only its own events",
+          "[quarantine]") {
+    ropeway::dispatcher<market_event> d{small_dispatcher(1)};
+    auto bad = d.subscribe("bad", overflow::block, {},
+                           [](const market_event&) { throw std::runtime_error("broken"); });
+    tally got;
+    auto good = d.subscribe("good", overflow::block, {}, [&](const market_event&) { got.add(); });
+    auto feed = d.publisher("feed", rings_of(64));
+    d.start();
+    const std::uint64_t events = scaled(5000);
+    for (std::uint64_t i = 0; i < events; ++i) {
+        REQUIRE(send(feed, event_kind::trade));
+    }
+    REQUIRE(got.reached(events));
+    CHECK(d.stop(30s).clean());
+    CHECK(bad.stats().consumer.failed == events);
+    CHECK(bad.stats().quarantines == 0);
+    CHECK(d.stats().duplicates_out == 0);
+}

@@ -20,6 +20,7 @@ enum class alert_kind : std::uint8_t {
                            ///< lost for 100 ms before; `count`: lost so far
     disconnected,          ///< overflow::disconnect ended its market data; `count`: missed so far
     backlogged,            ///< critical events wait outside the ring of `publisher`; `count`: now
+    quarantined,           ///< a consumer failed too often in a row; `count`: so far
     critical_unwanted,     ///< nobody wants a critical event of `publisher`; `count`: so far
 };
 

@@ -114,6 +114,9 @@ void note_told(subscription_core& sub, publisher_core& from, ring_class c, std::
 /// After `done` events of a batch that does not lie in duplicates: their slots are free again.
 void left_batch(subscription_core& sub, inbox& box, ring_class c, std::uint32_t done) noexcept;
 
+/// After a handler that threw; true when that was one too many in a row.
+[[nodiscard]] bool note_failure(subscription_core& sub, engine& owner) noexcept;
+
 /// Folds a batch's time into the average of a handler call.
 void note_time(subscription_core& sub, std::uint64_t ticks, std::uint32_t calls) noexcept;
 
@@ -477,7 +480,8 @@ class binding {
         std::uint64_t held = sub.acknowledged.load(std::memory_order_relaxed);  // relaxed: our own
         const std::uint64_t start = tick_clock::now();
         const handler_scope inside{*context.owner, sub};
-        while (head != count) {
+        std::uint32_t end = count;  // or where it went into quarantine
+        while (head != end) {
             if (gives_way && owner.critical_waits(context.critical_seen)) {
                 break;  // at most the handler in progress goes before a critical event
             }
@@ -512,6 +516,10 @@ class binding {
                 }
                 if (special) [[unlikely]] {
                     tell_of(sub, *box.from, sequence, begin, ended, asked);
+                }
+                if (ended == outcome::failed && note_failure(sub, owner)) [[unlikely]] {
+                    context.slice_over = true;
+                    end = head;
                 }
             }
             if (ended != outcome::filtered && (box.lost_before | box.conflated_before) != 0)
@@ -605,6 +613,11 @@ class binding {
             const outcome ended = self.consumer_.process(event, facts, held_to(sub, owner, held));
             if (special) [[unlikely]] {
                 tell_of(sub, from, sequence, begin, ended, sequence == awaited);
+            }
+            if (ended == outcome::failed && note_failure(sub, owner)) [[unlikely]] {
+                context.slice_over = true;
+                ++calls;
+                break;
             }
             ++calls;
             if ((calls & mask) == 0 && tick_clock::now() >= context.slice_end) {

@@ -187,6 +187,8 @@ class engine : public std::enable_shared_from_this<engine> {
     /// False: the subscription ended, or was disconnected, and will say nothing of this event.
     [[nodiscard]] bool still_takes(const publisher_core& from, ring_class c, std::uint32_t number,
                                    std::uint64_t sequence) noexcept;
+    /// The subscription, which the caller holds, went into quarantine.
+    void quarantined(subscription_core& sub) noexcept;
     [[nodiscard]] recycler& returns() noexcept { return *recycler_; }
     [[nodiscard]] failure_sink& failures() noexcept;
     std::size_t drain_failures(std::span<failure_record> out) noexcept;
@@ -314,6 +316,9 @@ class engine : public std::enable_shared_from_this<engine> {
     [[nodiscard]] std::string path_between(const subscription_core& from,
                                            const subscription_core& to) const;
     void call_timer(subscription_core& sub) noexcept;
+    [[nodiscard]] bool stays_in_quarantine(subscription_core& sub) noexcept;
+    void pass_over_market_data(subscription_core& sub) noexcept;
+    [[nodiscard]] bool market_data_waits(const subscription_core& sub) const noexcept;
     void call_idle(subscription_core& sub) noexcept;
     [[nodiscard]] std::uint64_t set_off_timers(std::uint64_t now) noexcept;
     /// Before which sequence of a publisher a subscription that drains takes events.
@@ -362,8 +367,9 @@ class engine : public std::enable_shared_from_this<engine> {
     alignas(cache_block) std::atomic<std::uint64_t> critical_hint_{0};
     /// Groups of which nobody counts as awake, a bit each; see worker_group.cpp.
     alignas(cache_block) std::atomic<std::uint64_t> asleep_{0};
-    std::atomic<std::uint64_t> inline_{0};  ///< inline subscriptions, a bit each
-    std::atomic<std::uint64_t> timers_{0};  ///< those with a timer
+    std::atomic<std::uint64_t> inline_{0};       ///< inline subscriptions, a bit each
+    std::atomic<std::uint64_t> timers_{0};       ///< those with a timer
+    std::atomic<std::uint64_t> quarantined_{0};  ///< those in quarantine
 
     // Rarely written.
     alignas(cache_block) std::atomic<std::uint32_t> conflated_slots_{0};

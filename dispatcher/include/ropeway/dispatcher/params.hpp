@@ -79,6 +79,14 @@ enum class wait_strategy : std::uint8_t {
     spin,     ///< looks again and again: the lowest latency, and a processor of its own
 };
 
+/// What happens to a consumer that fails again and again. Until it is tried again its market data
+/// is passed over, counted as dropped, and its critical events wait.
+struct quarantine_params {
+    std::uint32_t after = 0;  ///< failures in a row; 0 (default): never
+    /// Until it is tried again with the next event, 1 ms..1 h.
+    std::chrono::nanoseconds retry_after = std::chrono::milliseconds{100};
+};
+
 /// Interest, delivery and execution of one subscription.
 struct subscription_params {
     /// Kinds wanted; others are skipped before anything is copied. Not empty.
@@ -99,6 +107,7 @@ struct subscription_params {
     /// Subscriptions of the same dispatcher that must have handled an event before this one gets
     /// it. An event that they lost, filtered or do not want counts as handled.
     std::vector<const subscription*> after{};
+    quarantine_params quarantine{};
     /// How often the handler's on_timer() is called, 1 ms..1 day, in steps of a millisecond; 0
     /// (default): the handler has none. Not with inline_.
     std::chrono::nanoseconds timer{};

@@ -25,6 +25,8 @@ struct subscription_stats {
     std::uint64_t last_dropped = 0;     ///< sequence of the last one lost
     std::uint64_t dropped_no_key = 0;   ///< of `dropped`: beyond conflation_keys
     std::uint64_t dropped_no_slot = 0;  ///< of `dropped`: no slot for kept events was free
+    std::uint64_t quarantines = 0;      ///< times it went into quarantine
+    bool quarantined = false;           ///< now
     bool disconnected = false;          ///< overflow::disconnect has ended its market data
     std::uint64_t conflated = 0;        ///< replaced by a newer one of their key
     kind_counts conflated_by_kind{};    ///< `conflated`, by kind

@@ -128,6 +128,8 @@ struct subscription_core {
     std::atomic<std::uint32_t> draining{flows};
     std::array<std::uint64_t, max_live_publishers>
         drain_cut{};  ///< sequences; published by draining
+    /// Not 0: in quarantine until then (ticks). Written by whoever holds it.
+    std::atomic<std::uint64_t> quarantined_until{0};
     /// 1: on_timer() is to be called. Set by the supervisor.
     std::atomic<std::uint32_t> timer_due{0};
     std::atomic<std::uint64_t> timer_ticks{0};  ///< 0: it has none
@@ -150,6 +152,10 @@ struct subscription_core {
     bool kept_left = false;  ///< a store holds events that were taken out of its table
     counter_cell starved;    ///< wanted events that had to do without a slot
     counter_cell slices;
+    quarantine_params quarantine{};     ///< constant while it lives
+    std::uint32_t failed_in_row = 0;    ///< see note_failure()
+    std::uint64_t done_at_failure = 0;  ///< handlers that had returned at the last failure
+    counter_cell quarantines;
     counter_cell high_water;  ///< most events committed and not yet taken, of one ring
     consumer_cells cells{};
     histogram_cells latency{};       ///< publish to handler, of sampled events
