@@ -14,6 +14,7 @@
 #include <ropeway/pool/thread_number.hpp>
 
 #include "failure_queue.hpp"
+#include "mask_table.hpp"
 #include "params_check.hpp"
 #include "spin.hpp"
 #include "supervisor.hpp"
@@ -138,6 +139,7 @@ engine::~engine() {
         }
         delete_interest(sub.interested.load(std::memory_order_relaxed));  // relaxed: the last one
     }
+    std::unique_ptr<const mask_table>{masks_.load(std::memory_order_relaxed)}.reset();  // the last
     if (duplicates_->outstanding() + kept_->outstanding() != 0) {
         keep_for_ever({std::move(duplicates_), std::move(kept_), std::move(recycler_)});
     }
@@ -283,6 +285,7 @@ subscription_core& engine::add_subscription(std::string_view name, overflow poli
     for (const auto& from : publishers()) {
         from->make_store(sub);
     }
+    renew_masks(sub.number, wanted.get());
     duplicates_->name_holder(sub.site, name);
     kept_->name_holder(sub.site, name);
     if (sub.execution == execution_mode::own_thread) {
@@ -389,6 +392,48 @@ void engine::join_cursors(subscription_core& sub) noexcept {
         }
         // At or behind where either ring starts.
         sub.first_sequence[from->number_] = from->committed_sequence() + 1;
+    }
+}
+
+void engine::renew_masks(std::uint32_t number, const interest* wanted) {
+    std::vector<std::pair<std::uint32_t, std::uint64_t>> bits;
+    std::uint64_t choosy = 0;
+    std::array<std::uint64_t, max_event_kinds> kinds{};
+    kinds.fill(~std::uint64_t{0});
+    const auto add = [&](std::uint32_t of, const interest& its) {
+        if (its.instruments.empty()) {
+            return;  // it wants them all, and does not look
+        }
+        choosy |= bit_of(of);
+        for (const std::uint32_t instrument : its.instruments) {
+            bits.emplace_back(instrument, bit_of(of));
+        }
+        for (std::uint32_t kind = 0; kind < max_event_kinds; ++kind) {
+            kinds[kind] &= its.kinds.contains(kind) ? ~std::uint64_t{0} : ~bit_of(of);
+        }
+    };
+    for (std::uint64_t left = live() & ~bit_of(number); left != 0; left &= left - 1) {
+        const auto other = static_cast<std::uint32_t>(std::countr_zero(left));
+        add(other, subscriptions_[other].wanted());
+    }
+    if (wanted != nullptr) {
+        add(number, *wanted);
+    }
+    const mask_table* const before = masks_.load(std::memory_order_relaxed);  // under the lock
+    if (before == nullptr && choosy == 0) {
+        return;
+    }
+    auto next = std::make_unique<const mask_table>(std::move(bits), choosy, kinds);
+    // Release pairs with masks().
+    const std::unique_ptr<const mask_table> old{
+        masks_.exchange(next.release(), std::memory_order_acq_rel)};
+    // Every publisher that read the old one shows itself stamping to us after this.
+    barrier_everywhere();
+    for (const auto& from : publishers()) {
+        backoff wait;
+        while (from->stamping()) {
+            wait.pause();
+        }
     }
 }
 

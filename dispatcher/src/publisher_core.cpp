@@ -13,6 +13,8 @@
 #include <ropeway/pool/site.hpp>
 #include <ropeway/pool/thread_number.hpp>
 
+#include "mask_table.hpp"
+
 namespace ropeway::detail {
 namespace {
 
@@ -33,6 +35,10 @@ publisher_core::publisher_core(engine& owner, std::uint32_t number, std::string 
                                                            params.critical_capacity};
     const std::uint32_t total = slots_.slots();
     entries_ = std::make_unique<std::atomic<std::uint32_t>[]>(capacity[0] + capacity[1]);
+    masks_ = std::make_unique<std::atomic<std::uint64_t>[]>(capacity[0] + capacity[1]);
+    for (std::uint32_t i = 0; i < capacity[0] + capacity[1]; ++i) {
+        masks_[i].store(~std::uint64_t{0}, std::memory_order_relaxed);  // relaxed: not shared yet
+    }
     cursors_ = std::make_unique<cursor_block[]>(std::size_t{ring_classes} * subscriptions);
     stores_.resize(subscriptions);
     samples_ = std::make_unique<fanout_sample[]>(fanout_sample::places);
@@ -47,6 +53,7 @@ publisher_core::publisher_core(engine& owner, std::uint32_t number, std::string 
         rings[r].capacity = capacity[r];
         rings[r].mask = capacity[r] - 1;
         rings[r].entries = entries_.get() + (r == 0 ? 0 : capacity[0]);
+        rings[r].masks = masks_.get() + (r == 0 ? 0 : capacity[0]);
         rings[r].cursors = cursors_.get() + r * subscriptions;
         limit_[r] = capacity[r];
         for (std::uint32_t i = 0; i < capacity[r]; ++i) {
@@ -324,6 +331,18 @@ bool publisher_core::claim(claimed_slot& out) noexcept {
     }
     claims_out_.add(1);
     return true;
+}
+
+void publisher_core::stamp_mask(ring_class c, std::uint32_t kind,
+                                std::uint32_t instrument) noexcept {
+    const ring& places = rings[index_of(c)];
+    stamping_.store(1, std::memory_order_relaxed);
+    // For the compiler; the processor's part is the barrier in renew_masks(): either we read its
+    // new table, or it sees us stamping and waits for our commit.
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    // Relaxed: ordered by the tail, like the entries.
+    places.masks[position_[index_of(c)] & places.mask].store(
+        owner_->masks()->mask(instrument, kind), std::memory_order_relaxed);
 }
 
 void publisher_core::check_in(std::uint32_t index) noexcept {

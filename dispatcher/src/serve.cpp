@@ -17,10 +17,15 @@ namespace {
 /// Slot indexes of [first, first + count), and how many of them come before the sequence `before`.
 [[nodiscard]] std::uint32_t read_entries(const publisher_core& from, const ring& places,
                                          std::uint64_t first, std::uint32_t count,
-                                         std::uint64_t before, taken_range& out) noexcept {
+                                         std::uint64_t before, bool with_masks,
+                                         taken_range& out) noexcept {
     for (std::uint32_t i = 0; i < count; ++i) {
         // Relaxed: ordered by tail; a place that was lapped meanwhile fails the claim.
         out.slots[i] = places.entries[(first + i) & places.mask].load(std::memory_order_relaxed);
+    }
+    for (std::uint32_t i = 0; with_masks && i < count; ++i) {
+        // Relaxed: as above.
+        out.masks[i] = places.masks[(first + i) & places.mask].load(std::memory_order_relaxed);
     }
     if (before != ~std::uint64_t{0}) {
         for (std::uint32_t i = 0; i < count; ++i) {
@@ -67,7 +72,8 @@ bool take_range(subscription_core& sub, publisher_core& from, ring_class c, std:
         tail_word::extend(first, tail_word::count(from.tail.load(std::memory_order_seq_cst), c));
     auto count = static_cast<std::uint32_t>(
         std::min<std::uint64_t>(tail - first, std::min(limit, batch_size)));
-    count = read_entries(from, places, first, count, before, out);
+    count =
+        read_entries(from, places, first, count, before, !sub.wanted().instruments.empty(), out);
     if (count == 0) {
         return false;
     }

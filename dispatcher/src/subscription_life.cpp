@@ -356,6 +356,7 @@ change_status engine::set_interest(subscription_core& sub, kind_set kinds,
     return change(sub, deadline, [&] {
         check_conflatable(sub.name, sub.policy, kinds, sub.face);
         wanted_.fetch_or(kinds.bits(), std::memory_order_relaxed);  // relaxed: see wanted()
+        renew_masks(sub.number, next.get());
         // Release pairs with wanted(); acquire with its writer.
         next.reset(sub.interested.exchange(next.release(), std::memory_order_acq_rel));
         for_each_cursor(sub, [](cursor_block& block) {

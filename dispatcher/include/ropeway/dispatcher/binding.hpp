@@ -42,6 +42,13 @@ struct taken_range {
     /// Slot of each position, read before the range was claimed: from then on the publisher may
     /// put a spare into a pinned place.
     std::array<std::uint32_t, batch_size> slots;
+    /// Likewise, who may want it; only for a subscription that named instruments.
+    std::array<std::uint64_t, batch_size> masks;
+
+    /// False: the mask says that it is not for that subscription.
+    [[nodiscard]] bool may_want(std::uint64_t position, std::uint32_t subscription) const noexcept {
+        return (masks[position - first] >> subscription & 1U) != 0;
+    }
 };
 
 /// Looks at a cursor; false when it is closed, joining or in a rescue.
@@ -421,11 +428,12 @@ class binding {
         const std::uint64_t awaited = from.awaited();
         std::uint32_t found = 0;
         const interest& wanted = sub.wanted();
+        const bool by_instrument = !wanted.instruments.empty();
         for (std::uint64_t at = range.first; at != range.last; ++at) {
             const std::uint32_t index = range.slots[at - range.first];
             void* const original = from.payload(index);
             const E& event = *static_cast<const E*>(original);
-            if (!wants(wanted, event)) {
+            if ((by_instrument && !range.may_want(at, sub.number)) || !wants(wanted, event)) {
                 if (awaited != 0 && sequence_of(from, index) == awaited) [[unlikely]] {
                     from.note_outcome(sub.number, awaited, delivery_outcome::unwanted);
                 }
@@ -579,6 +587,7 @@ class binding {
         const std::uint64_t start = tick_clock::now();
         const bool gives_way = sub.gives_way();
         const interest& wanted = sub.wanted();
+        const bool by_instrument = !wanted.instruments.empty();
         const std::uint64_t awaited = from.awaited();
         std::uint64_t held = sub.acknowledged.load(std::memory_order_relaxed);  // relaxed: our own
         std::uint32_t calls = 0;
@@ -593,8 +602,9 @@ class binding {
             }
             const std::uint32_t index = range.slots[at - range.first];
             const E& event = *static_cast<const E*>(from.payload(index));
+            const bool masked = by_instrument && !range.may_want(at, sub.number);
             ++at;
-            if (!wants(wanted, event)) {
+            if (masked || !wants(wanted, event)) {
                 if (awaited != 0 && sequence_of(from, index) == awaited) [[unlikely]] {
                     from.note_outcome(sub.number, awaited, delivery_outcome::unwanted);
                 }

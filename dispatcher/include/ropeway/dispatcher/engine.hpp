@@ -48,6 +48,7 @@ struct retainer {
 
 class failure_queue;
 class intake_core;
+class mask_table;
 struct loss_watch;
 class supervisor;
 class worker_seat;
@@ -129,6 +130,10 @@ class engine : public std::enable_shared_from_this<engine> {
     [[nodiscard]] bool wanted(std::uint32_t kind) const noexcept {
         // Relaxed: a subscription that joins meanwhile starts at a later sequence.
         return (wanted_.load(std::memory_order_relaxed) & kind_set::bit(kind)) != 0;
+    }
+    /// Null: no subscription ever named instruments.
+    [[nodiscard]] const mask_table* masks() const noexcept {
+        return masks_.load(std::memory_order_acquire);  // pairs with renew_masks()
     }
     [[nodiscard]] std::uint64_t version() const noexcept {
         // Acquire pairs with flip(): what was done before the flip is visible to who sees it.
@@ -269,6 +274,9 @@ class engine : public std::enable_shared_from_this<engine> {
     bool end_if_idle(subscription_core& sub, unsubscribe_report* report = nullptr) noexcept;
     void leave_to_worker(subscription_core& sub) noexcept;
     void refresh_wanted() noexcept;
+    /// A table for all live subscriptions and one that joins, or has another interest now. Returns
+    /// when every event that was stamped with the table before is committed.
+    void renew_masks(std::uint32_t number, const interest* wanted);
     [[nodiscard]] std::span<const std::unique_ptr<publisher_core>> publishers() const noexcept;
     [[nodiscard]] std::uint32_t vacant_number() const;
     /// Events of a ring that it has not taken; raises `oldest` to how long the first of them waits
@@ -377,6 +385,7 @@ class engine : public std::enable_shared_from_this<engine> {
     alignas(cache_block) std::atomic<std::uint64_t> live_{0};
     std::atomic<std::uint64_t> taken_numbers_{0};  ///< subscription blocks in use
     std::atomic<std::uint32_t> wanted_{0};
+    std::atomic<const mask_table*> masks_{nullptr};
     std::atomic<std::uint32_t> publisher_count_{0};
     std::atomic<std::uint32_t> started_{0};
     std::atomic<std::uint32_t> stopping_{0};
@@ -414,6 +423,9 @@ class engine : public std::enable_shared_from_this<engine> {
 inline std::uint64_t publisher_core::commit(bool any_critical) noexcept {
     // Release pairs with the workers' acquire load: slots and entries up to here are visible.
     tail.store(tail_word::of(position_[0], position_[1]), std::memory_order_release);
+    if (stamping_.load(std::memory_order_relaxed) != 0) [[unlikely]] {  // relaxed: our own
+        stamping_.store(0, std::memory_order_release);                  // pairs with stamping()
+    }
     if (any_critical) {
         owner_->hint_critical();
     }

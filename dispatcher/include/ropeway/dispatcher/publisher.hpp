@@ -197,6 +197,9 @@ class publisher {
             critical_event ? detail::ring_class::critical : detail::ring_class::market;
         const bool goes = owner_->wanted(kind) && core_->has_room(ring);
         if (goes) [[likely]] {
+            if (owner_->masks() != nullptr) [[unlikely]] {
+                core_->stamp_mask(ring, kind, traits::instrument(*event));
+            }
             core_->place(ring, event.slot_, kind);
             event.core_ = nullptr;
             result.status = publish_status::sent;
@@ -246,6 +249,9 @@ publish_status publisher<E>::put_one(claimed<E>& event, detail::wait_budget& bud
     const auto ring = critical_event ? detail::ring_class::critical : detail::ring_class::market;
     if (!core_->reserve(ring, budget, result)) [[unlikely]] {
         return result.status;
+    }
+    if (owner_->masks() != nullptr) [[unlikely]] {
+        core_->stamp_mask(ring, kind, traits::instrument(*event));
     }
     core_->place(ring, event.slot_, kind);
     event.core_ = nullptr;

@@ -119,6 +119,8 @@ struct publisher_core {
         claims_out_.set(claims_out_.get() - 1);
         published_[kind_index(kind)].add(1);
     }
+    /// Who may want the event that is placed next. Only while the engine has a table.
+    void stamp_mask(ring_class c, std::uint32_t kind, std::uint32_t instrument) noexcept;
     /// One release store for all that was placed, then the wake check; returns the last sequence.
     std::uint64_t commit(bool any_critical) noexcept;
     /// The rare questions about a claim: another publisher's (false), or a kind of the other class
@@ -239,6 +241,10 @@ struct publisher_core {
     /// Of the event at a committed position; another's when it has been lapped.
     [[nodiscard]] std::uint64_t sequence_in(ring_class c, std::uint64_t position) const noexcept {
         return sequence_at(entry(c, position));
+    }
+    /// False shows that no uncommitted event is stamped with a table read before.
+    [[nodiscard]] bool stamping() const noexcept {
+        return stamping_.load(std::memory_order_acquire) != 0;  // pairs with commit()
     }
     /// True while a thread is inside; false shows stop() all that it did.
     [[nodiscard]] bool busy() const noexcept {
@@ -369,6 +375,9 @@ struct publisher_core {
     // user, but for those marked `back`. A claim below `full` leaves the slot's header as it was;
     // publishing or abandoning it writes the header.
     alignas(cache_block) std::atomic<std::uint32_t> inside_{0};  ///< thread number + 1
+    /// 1: events are stamped with the engine's table and not committed yet; the engine waits for 0
+    /// before it frees a table.
+    std::atomic<std::uint32_t> stamping_{0};
     bool eager_ = false;  ///< guard level full: recycle at every publish
     std::array<std::uint64_t, ring_classes> position_{};
     std::array<std::uint64_t, ring_classes> limit_{};
@@ -387,6 +396,7 @@ struct publisher_core {
     std::vector<std::uint8_t> marks_;  ///< mark
     std::unique_ptr<std::atomic<std::uint32_t>[]> entries_;
     std::unique_ptr<cursor_block[]> cursors_;
+    std::unique_ptr<std::atomic<std::uint64_t>[]> masks_;
     counter_cell unwanted_;
     counter_cell critical_unwanted_;
     counter_cell refused_;

@@ -107,6 +107,9 @@ static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 struct ring {
     std::atomic<std::uint32_t>* entries = nullptr;  ///< slot index of each place
     cursor_block* cursors = nullptr;                ///< one per possible subscription
+    /// Who may want the event of each place, a bit each; see mask_table.hpp. All set unless
+    /// stamped.
+    std::atomic<std::uint64_t>* masks = nullptr;
     std::uint32_t capacity = 0;
     std::uint32_t mask = 0;
 };
