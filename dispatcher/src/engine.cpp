@@ -90,6 +90,7 @@ engine::engine(dispatcher_params params, slab_ops ops, std::size_t slot_size)
     pool.storage.guard = params_.guard;
     pool.storage.memory = params_.memory;
     pool.storage.prepare = params_.prepare;
+    pool.storage.first_generation = params_.starts.generation;
     pool.storage.policy = params_.on_violation;
     pool.storage.ops = ops_;
     pool.storage.meta = meta_use::site;
@@ -118,6 +119,7 @@ void engine::make_kept() {
     pool.storage.guard = params_.guard;
     pool.storage.memory = params_.memory;
     pool.storage.prepare = params_.prepare;
+    pool.storage.first_generation = params_.starts.generation;
     pool.storage.policy = params_.on_violation;
     pool.storage.ops = ops_;
     pool.storage.meta = meta_use::site;
@@ -203,6 +205,7 @@ publisher_core& engine::add_publisher(std::string_view name, const publisher_par
     storage.guard = duplicates_->storage().level();
     storage.memory = params_.memory;
     storage.prepare = params_.prepare;
+    storage.first_generation = params_.starts.generation;
     storage.policy = params_.on_violation;
     storage.ops = ops_;
     publishers_[number] = std::make_unique<publisher_core>(*this, number, std::string{name}, params,
@@ -211,7 +214,7 @@ publisher_core& engine::add_publisher(std::string_view name, const publisher_par
     for (std::uint64_t left = live(); left != 0; left &= left - 1) {
         subscription_core& sub = subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))];
         made.make_store(sub);
-        sub.first_sequence[number] = 1;
+        sub.first_sequence[number] = 2 * params_.starts.position + 1;
         prepare_cursor(made, sub);
         for (const ring& places : made.rings) {
             // Relaxed: the release of publisher_count_ below publishes it. Market data stays closed
@@ -220,7 +223,8 @@ publisher_core& engine::add_publisher(std::string_view name, const publisher_par
                 &places != &made.rings[0] ||
                 sub.market_data.load(std::memory_order_relaxed) == subscription_core::connected;
             places.cursors[sub.number].cursor.store(
-                open ? cursor_word::at(0) : cursor_word::closed_bit, std::memory_order_relaxed);
+                open ? cursor_word::at(params_.starts.position) : cursor_word::closed_bit,
+                std::memory_order_relaxed);
         }
     }
     // Relaxed: a stopped engine stays stopped; release pairs with publishers().

@@ -114,6 +114,9 @@ dispatcher_params checked(dispatcher_params params) {
     }
     in_range("dispatcher_params::max_subscriptions", params.max_subscriptions, 1,
              max_live_subscriptions);
+    in_range("dispatcher_params::starts.position",
+             static_cast<std::int64_t>(params.starts.position & ~(std::uint64_t{1} << 63U)), 0,
+             std::int64_t{1} << 60U);
     in_range("dispatcher_params::max_publishers", params.max_publishers, 1, max_live_publishers);
     in_range("dispatcher_params::failure_capacity", params.failure_capacity, 64, 1U << 20U);
     in_range("dispatcher_params::failure_wait (ns)", params.failure_wait.count(), 0,

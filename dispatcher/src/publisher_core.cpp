@@ -55,17 +55,21 @@ publisher_core::publisher_core(engine& owner, std::uint32_t number, std::string 
         rings[r].entries = entries_.get() + (r == 0 ? 0 : capacity[0]);
         rings[r].masks = masks_.get() + (r == 0 ? 0 : capacity[0]);
         rings[r].cursors = cursors_.get() + r * subscriptions;
-        limit_[r] = capacity[r];
+        position_[r] = passed_[r] = owner.params().starts.position;
+        limit_[r] = position_[r] + capacity[r];
+        base_[r].store(position_[r], std::memory_order_relaxed);  // relaxed: not shared yet
         for (std::uint32_t i = 0; i < capacity[r]; ++i) {
             rings[r].entries[i].store(next++,
                                       std::memory_order_relaxed);  // relaxed: not shared yet
         }
     }
+    claim_next_ = position_[0];
+    tail.store(tail_word::of(position_[0], position_[1]), std::memory_order_relaxed);  // as above
     while (next < total) {
         spares_.push_back(next++);
     }
     for (std::uint32_t i = 0; i < total; ++i) {
-        generation_[i] = slots_.initial(i).generation;
+        generation_[i] = slots_.never_used(i).generation;
     }
     spare_reserve_ = static_cast<std::uint32_t>(spares_.size()) - params.spare_claims;
 }

@@ -162,8 +162,8 @@ bool publisher_core::refresh(ring_class c) noexcept {
         }
         const std::uint64_t pin =
             block.pin.load(std::memory_order_acquire);  // pairs with end_range
-        if (pin != 0 && pin_word::first(pin) + pin_word::length(pin) > lap) {
-            pin_low = std::min(pin_low, std::max(pin_word::first(pin), lap));
+        if (pin != 0 && pin_word::first(pin, at) + pin_word::length(pin) > lap) {
+            pin_low = std::min(pin_low, std::max(pin_word::first(pin, at), lap));
         }
     }
     base_[r].store(at, std::memory_order_relaxed);  // relaxed: see committed()
@@ -350,8 +350,8 @@ bool publisher_core::pinned(ring_class c, std::uint64_t position) const noexcept
         const auto number = static_cast<std::uint32_t>(std::countr_zero(left));
         // Acquire pairs with end_range(): the copy is over when the pin is gone.
         const std::uint64_t pin = places.cursors[number].pin.load(std::memory_order_acquire);
-        if (pin != 0 && position >= pin_word::first(pin) &&
-            position < pin_word::first(pin) + pin_word::length(pin)) {
+        if (pin != 0 && position >= pin_word::first(pin, position) &&
+            position < pin_word::first(pin, position) + pin_word::length(pin)) {
             return true;
         }
     }

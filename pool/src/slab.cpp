@@ -102,6 +102,10 @@ slab::slab(slab_params params)
             ops_.construct(slot(i) + header_bytes);
         }
     }
+    first_generation_ = params.first_generation;
+    for (std::uint32_t i = 0; i != slots_ && first_generation_ != 0; ++i) {
+        set_word(i, slot_word::of(never_used(i), slot_state::free));
+    }
 }
 
 slab::~slab() {

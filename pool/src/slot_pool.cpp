@@ -218,7 +218,7 @@ std::uint32_t slot_pool::carve(magazine& into, std::uint32_t most) noexcept {
                                            std::memory_order_relaxed));
     const std::uint32_t base = into.size();
     for (std::uint32_t i = 0; i != n; ++i) {
-        into.set_entry(base + i, slab::initial(first + n - 1 - i), 0);  // lowest on top
+        into.set_entry(base + i, slab_.never_used(first + n - 1 - i), 0);  // lowest on top
     }
     into.set_size(base + n);
     return n;

@@ -162,6 +162,12 @@ struct publisher_params {
     std::chrono::nanoseconds deadline = std::chrono::seconds{10};
 };
 
+/// Where counting begins: for tests of what happens when counts of few bits wrap.
+struct starting_points {
+    std::uint64_t position = 0;    ///< in every ring; a multiple of every capacity, below 2^60
+    std::uint32_t generation = 0;  ///< of every slot
+};
+
 /// A dispatcher.
 struct dispatcher_params {
     std::string name = "events";  ///< names its pools in reports
@@ -199,6 +205,7 @@ struct dispatcher_params {
     /// waits `failure_wait` for room, then counts the record as dropped.
     std::uint32_t failure_capacity = 16384;
     std::chrono::nanoseconds failure_wait = std::chrono::milliseconds{100};
+    starting_points starts{};
 };
 
 /// Ready-made sets of parameters, to be changed at will.

@@ -58,8 +58,12 @@ struct pin_word {
                                                     std::uint64_t length) noexcept {
         return ((first + 1) << 16U) | length;
     }
-    [[nodiscard]] static constexpr std::uint64_t first(std::uint64_t word) noexcept {
-        return (word >> 16U) - 1;
+    /// Given a position less than 2^47 away from it.
+    [[nodiscard]] static constexpr std::uint64_t first(std::uint64_t word,
+                                                       std::uint64_t near) noexcept {
+        const std::uint64_t low = (word >> 16U) - 1;
+        const auto ahead = static_cast<std::int64_t>((low - near) << 16U) >> 16U;
+        return near + static_cast<std::uint64_t>(ahead);
     }
     [[nodiscard]] static constexpr std::uint64_t length(std::uint64_t word) noexcept {
         return word & 0xFFFFU;

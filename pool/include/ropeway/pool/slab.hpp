@@ -61,6 +61,9 @@ struct slab_params {
     /// Slots that `prepare` touches; 0 = all. Less than all in a pool that may grow.
     std::uint32_t prepared_slots = 0;
     meta_use meta = meta_use::sequence;
+    /// Where every slot's lives begin to count. For tests of their wrap after 2^32 lives; any other
+    /// value than 0 touches every slot at construction.
+    std::uint32_t first_generation = 0;
 };
 
 /// Eight bytes of the pattern that fills a free payload at `full`.
@@ -114,14 +117,18 @@ class alignas(cache_block) slab {
     [[nodiscard]] const slot_header& header(std::uint32_t index) const noexcept {
         return *std::launder(reinterpret_cast<const slot_header*>(slot(index)));
     }
-    /// The reference of a slot that was never used.
     /// The reference by which a slot is held now. For whoever holds it and kept its number only.
     [[nodiscard]] slot_ref current(std::uint32_t index) const noexcept {
         // Relaxed: the holder's own, or handed to him in order.
         return {index, slot_word::generation(header(index).word.load(std::memory_order_relaxed))};
     }
+    /// The reference of a slot that was never used, in a slab whose generations begin at 0.
     [[nodiscard]] static constexpr slot_ref initial(std::uint32_t index) noexcept {
         return {index, 0};
+    }
+    /// The same in this slab.
+    [[nodiscard]] slot_ref never_used(std::uint32_t index) const noexcept {
+        return {index, first_generation_};
     }
     /// What a successful check_in turns a reference into.
     [[nodiscard]] static constexpr slot_ref after_check_in(slot_ref held) noexcept {
@@ -401,6 +408,7 @@ class alignas(cache_block) slab {
     std::atomic<std::byte*> images_{nullptr};  ///< sampled and above: what payloads should be
     memory_source* source_ = nullptr;
     std::size_t memory_bytes_ = 0;
+    std::uint32_t first_generation_ = 0;
     std::string name_;
 
     // Written on misuse only.
