@@ -241,7 +241,9 @@ TEST_CASE(
     }
     std::cout << flips << " flips, " << pending << " events pending at them, " << within
               << " of these handled within the window\n";
-    CHECK(within * 20 <= pending + 20 * all.size());  // under 5 %
+    if (pending >= 100 * flips) {       // else a handler in progress at each flip is too many
+        CHECK(within * 20 <= pending);  // under 5 %
+    }
 }
 
 TEST_CASE("a consumer's own minimum version filters for it alone and only rises") {

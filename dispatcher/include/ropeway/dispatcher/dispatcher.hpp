@@ -3,9 +3,9 @@
 // The dispatcher: fans events of one type out from publishers to subscriptions.
 //
 // Ownership: owns pools, rings and workers; publishers and subscriptions are handles that keep its
-// engine alive. Thread safety: publisher(), subscribe(), flip(), stats() and drain_failures() from
-// any thread; start() and stop() from one. Allocation: at construction, subscribe and publisher();
-// nothing per event.
+// engine alive. Thread safety: start() and stop() from one thread, drain_failures() from one at a
+// time, everything else from any. Allocation: at construction, subscribe(), publisher() and
+// make_intake(), and in what returns containers; nothing per event.
 #pragma once
 
 #include <atomic>
@@ -39,10 +39,12 @@ class dispatcher {
     /// Stops with a second's deadline when stop() was not called.
     ~dispatcher() { static_cast<void>(engine_->stop(std::chrono::seconds{1})); }
 
-    /// Joins a consumer. The handler is called with `E&` (or `const E&`), and the delivery's facts
-    /// if it takes them; by one worker at a time; what it throws becomes a failure record.
-    /// Throws std::invalid_argument when the params are out of range, std::length_error when
-    /// max_subscriptions live already.
+    /// Joins a consumer. The handler is called with `E&`, `const E&` or, to keep the event, with
+    /// `pooled<E>`, and the delivery's facts if it takes them; by one thread at a time; what it
+    /// throws becomes a failure record. It may have on_batch_end(), on_idle() and on_timer()
+    /// besides. Throws std::invalid_argument when the params are out of range or do not go
+    /// together, std::length_error when max_subscriptions live already, and for own_thread what its
+    /// thread's start throws.
     template <class Handler>
     requires(handler_for<std::remove_cvref_t<Handler>, E&> ||
              owning_handler_for<std::remove_cvref_t<Handler>, E>)

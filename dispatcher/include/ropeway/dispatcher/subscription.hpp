@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The handle of a subscription. Ownership: destroying it ends the subscription; move-only. It keeps
-// the dispatcher's engine alive. Thread safety: one thread at a time, except stats() and
-// update_min_version().
+// the dispatcher's engine alive. Thread safety: one thread at a time, except stats(), histograms(),
+// name(), first_sequence() and update_min_version(). Allocation: set_interest(), set_policy() and
+// set_after().
 #pragma once
 
 #include <chrono>
@@ -37,9 +38,9 @@ class [[nodiscard]] subscription {
     ~subscription() { unsubscribe(); }
 
     /// Ends the subscription: what it has not taken is discarded, the handler is destroyed. Waits
-    /// for a handler that runs, but no more than a second for one that stop() gave up: whenever it
-    /// returns, its worker finishes, and what it uses must live until then. From inside a handler
-    /// it only marks, and a worker finishes.
+    /// for a handler that runs, which holds up no publisher meanwhile, but no more than a second
+    /// for one that stop() gave up: whenever it returns, its worker finishes, and what it uses must
+    /// live until then. From inside a handler it only marks, and a worker finishes.
     void unsubscribe() noexcept {
         if (core_ != nullptr) {
             static_cast<void>(unsubscribe(leaving::discard, std::chrono::nanoseconds::max()));
