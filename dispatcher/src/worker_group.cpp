@@ -210,9 +210,11 @@ bool engine::leave(worker_group& group) noexcept {
 }
 
 bool engine::step_out(worker_group& group, const subscription_core& about_to_serve) noexcept {
-    if (!may_start_another(group)) {
+    // Relaxed: only the supervisor changes it, and either answer is right for a moment.
+    if (job_word::allowed(group.jobs.load(std::memory_order_relaxed)) == 1) {
         return false;  // nobody could take our place; should the handler hang, the supervisor sees
     }
+    // Even while as many run as may: the others leave when they find nothing, and then nobody looks.
     out_of_count(group);
     if (any_ready(group, &about_to_serve)) {
         wake_group(group);

@@ -130,7 +130,7 @@ look:   found = false;
                 out = false;
                 /* a handler that may be long: out of the count, if another worker may start */
                 if
-                :: s == 0 && running < allowed ->
+                :: s == 0 && allowed > 1 ->
                     out_of_count();
                     out = true;
                     if
