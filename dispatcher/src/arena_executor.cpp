@@ -42,6 +42,7 @@ struct shared_state {
     std::string name;
     std::atomic<unsigned> next_number{0};
     std::atomic<unsigned> running{0};  ///< jobs
+    std::atomic<unsigned> in_main{0};  ///< of them, in the arena that is not for replacements
 };
 
 /// What all arenas of this library together need: of several global_controls the lowest counts, so
@@ -127,9 +128,16 @@ class arena_executor final : public executor {
         const unsigned spares = allowance_.take(count, spare);
         try {
             handle_ = tbb::task_scheduler_handle{tbb::attach{}};
-            auto arena = std::make_unique<tbb::task_arena>(static_cast<int>(count + spares), 0U);
+            auto arena = std::make_unique<tbb::task_arena>(static_cast<int>(count), 0U);
             arena->initialize();
+            // An arena of their own: threads of one with more slots than jobs look for work there,
+            // each time that a job comes.
+            auto spare_arena =
+                std::make_unique<tbb::task_arena>(static_cast<int>(std::max(1U, spares)), 0U);
+            spare_arena->initialize();
             const std::lock_guard lock{guard_};
+            count_ = count;
+            spare_arena_ = std::move(spare_arena);
             used_ = true;
             run_ = run;
             what_ = std::move(what);
@@ -148,9 +156,14 @@ class arena_executor final : public executor {
         }
         // Relaxed: counted before the job exists; its end is the release below.
         state_->running.fetch_add(1, std::memory_order_relaxed);
-        arena_->enqueue([state = state_, run = run_, what = what_] {
+        // Relaxed: one too many in the spare arena for a moment is no harm.
+        const bool spare = state_->in_main.load(std::memory_order_relaxed) >= count_;
+        state_->in_main.fetch_add(spare ? 0 : 1, std::memory_order_relaxed);
+        (spare ? spare_arena_ : arena_)->enqueue([state = state_, run = run_, what = what_, spare] {
             state->name_thread();
             run(what.get());
+            state->in_main.fetch_sub(spare ? 0 : 1,
+                                     std::memory_order_relaxed);     // relaxed: as above
             state->running.fetch_sub(1, std::memory_order_release);  // pairs with stop()
         });
     }
@@ -171,6 +184,7 @@ class arena_executor final : public executor {
         {
             const std::lock_guard lock{guard_};
             arena_.reset();
+            spare_arena_.reset();
             what_.reset();
         }
         allowance_.give_back();
@@ -191,6 +205,8 @@ class arena_executor final : public executor {
     std::shared_ptr<shared_state> state_;
     std::mutex guard_;  ///< guards what follows; taken once per job, never per event
     std::unique_ptr<tbb::task_arena> arena_;
+    std::unique_ptr<tbb::task_arena> spare_arena_;  ///< for replacements
+    unsigned count_ = 0;
     entry run_ = nullptr;
     job what_;
     bool used_ = false;

@@ -214,7 +214,8 @@ bool engine::step_out(worker_group& group, const subscription_core& about_to_ser
     if (job_word::allowed(group.jobs.load(std::memory_order_relaxed)) == 1) {
         return false;  // nobody could take our place; should the handler hang, the supervisor sees
     }
-    // Even while as many run as may: the others leave when they find nothing, and then nobody looks.
+    // Even while as many run as may: the others leave when they find nothing, and then nobody
+    // looks.
     out_of_count(group);
     if (any_ready(group, &about_to_serve)) {
         wake_group(group);
