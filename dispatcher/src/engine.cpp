@@ -84,15 +84,7 @@ engine::engine(dispatcher_params params, slab_ops ops, std::size_t slot_size)
                              workers_ + params_.max_publishers + params_.max_subscriptions);
     in_range("dispatcher_params::duplicate_slots", slots, 8 * workers_, 1U << 24U);
     slot_pool_params pool;
-    pool.storage.name = params_.name + " duplicates";
-    pool.storage.slots = slots;
-    pool.storage.slot_bytes = slot_size_;
-    pool.storage.guard = params_.guard;
-    pool.storage.memory = params_.memory;
-    pool.storage.prepare = params_.prepare;
-    pool.storage.first_generation = params_.starts.generation;
-    pool.storage.policy = params_.on_violation;
-    pool.storage.ops = ops_;
+    pool.storage = storage(" duplicates", slots, params_.guard);
     pool.storage.meta = meta_use::site;
     // All workers together park at most half of a pool that the user made small.
     pool.magazine_entries = std::clamp(slots / (4 * workers_), 1U, batch_size);
@@ -107,21 +99,27 @@ engine::engine(dispatcher_params params, slab_ops ops, std::size_t slot_size)
     losses_ = std::make_unique<loss_watch>(params_.max_publishers, params_.max_subscriptions);
 }
 
+slab_params engine::storage(const std::string& of, std::uint32_t slots, guard_level guard) const {
+    slab_params out;
+    out.name = params_.name + of;
+    out.slots = slots;
+    out.slot_bytes = slot_size_;
+    out.guard = guard;
+    out.memory = params_.memory;
+    out.prepare = params_.prepare;
+    out.first_generation = params_.starts.generation;
+    out.policy = params_.on_violation;
+    out.ops = ops_;
+    return out;
+}
+
 void engine::make_kept() {
     const std::uint32_t slots = params_.kept_slots != 0
                                     ? params_.kept_slots
                                     : kept_per_subscription * params_.max_subscriptions;
     in_range("dispatcher_params::kept_slots", slots, 64, 1U << 23U);
     slot_pool_params pool;
-    pool.storage.name = params_.name + " kept events";
-    pool.storage.slots = slots;
-    pool.storage.slot_bytes = slot_size_;
-    pool.storage.guard = params_.guard;
-    pool.storage.memory = params_.memory;
-    pool.storage.prepare = params_.prepare;
-    pool.storage.first_generation = params_.starts.generation;
-    pool.storage.policy = params_.on_violation;
-    pool.storage.ops = ops_;
+    pool.storage = storage(" kept events", slots, params_.guard);
     pool.storage.meta = meta_use::site;
     // Publishers get and workers put, so what a thread parks is out of reach of the others.
     const std::uint32_t threads = workers_ + params_.max_publishers;
@@ -197,19 +195,12 @@ publisher_core& engine::add_publisher(std::string_view name, const publisher_par
                                 std::to_string(number) +
                                 " publishers were made. Raise dispatcher_params::max_publishers.");
     }
-    slab_params storage;
-    storage.name = params_.name + "/" + std::string{name};
-    storage.slots = params.market_capacity + params.critical_capacity + params.spare_claims +
-                    batch_size * params_.max_subscriptions;
-    storage.slot_bytes = slot_size_;
-    storage.guard = duplicates_->storage().level();
-    storage.memory = params_.memory;
-    storage.prepare = params_.prepare;
-    storage.first_generation = params_.starts.generation;
-    storage.policy = params_.on_violation;
-    storage.ops = ops_;
+    slab_params slots = storage("/" + std::string{name},
+                                params.market_capacity + params.critical_capacity +
+                                    params.spare_claims + batch_size * params_.max_subscriptions,
+                                duplicates_->storage().level());
     publishers_[number] = std::make_unique<publisher_core>(*this, number, std::string{name}, params,
-                                                           std::move(storage));
+                                                           std::move(slots));
     publisher_core& made = *publishers_[number];
     for (std::uint64_t left = live(); left != 0; left &= left - 1) {
         subscription_core& sub = subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))];

@@ -166,14 +166,8 @@ void engine::add_intake(std::unique_ptr<intake_core> made) {
 slot_pool_params engine::intake_pool(std::string_view name, const intake_params& params) const {
     in_range("intake_params::capacity", params.capacity, 64, 1U << 20U);
     slot_pool_params pool;
-    pool.storage.name = params_.name + "/" + std::string{name} + " intake";
-    pool.storage.slots = params.capacity;
-    pool.storage.slot_bytes = slot_size_;
-    pool.storage.guard = duplicates_->storage().level();
-    pool.storage.memory = params_.memory;
-    pool.storage.prepare = params_.prepare;
-    pool.storage.policy = params_.on_violation;
-    pool.storage.ops = ops_;
+    pool.storage = storage("/" + std::string{name} + " intake", params.capacity,
+                           duplicates_->storage().level());
     pool.storage.meta = meta_use::site;
     pool.magazine_entries = 1;  // many threads get, one puts: what one parks the others lack
     pool.max_threads = 64;

@@ -218,6 +218,9 @@ class engine : public std::enable_shared_from_this<engine> {
     void warm_up(const memory_params& how);
 
   private:
+    /// How slots are stored, whatever they are for; `of` ends their name.
+    [[nodiscard]] slab_params storage(const std::string& of, std::uint32_t slots,
+                                      guard_level guard) const;
     void make_kept();
     bool pump_intakes() noexcept;
     void close_intakes(std::chrono::steady_clock::time_point until) noexcept;
