@@ -14,6 +14,7 @@
 
 #include <ropeway/consumer/wrapper.hpp>
 #include <ropeway/dispatcher/engine.hpp>
+#include <ropeway/dispatcher/serving.hpp>
 #include <ropeway/pool/block_copy.hpp>
 #include <ropeway/pool/coarse_clock.hpp>
 #include <ropeway/pool/recycler.hpp>
@@ -30,102 +31,6 @@ template <event_type E>
 }  // namespace ropeway
 
 namespace ropeway::detail {
-
-/// Positions [first, last) of a ring, taken by a worker.
-struct taken_range {
-    std::uint64_t cursor = 0;  ///< the word that was looked at, before anything else was
-    std::uint64_t first = 0;
-    std::uint64_t last = 0;
-    std::uint64_t lost = 0;  ///< wanted events lost since the last delivery from this publisher
-    std::uint64_t conflated = 0;  ///< likewise, replaced by newer ones of their key
-    std::uint32_t lag = 0;
-    /// Slot of each position, read before the range was claimed: from then on the publisher may
-    /// put a spare into a pinned place.
-    std::array<std::uint32_t, batch_size> slots;
-    /// Likewise, who may want it; only for a subscription that named instruments.
-    std::array<std::uint64_t, batch_size> masks;
-
-    /// False: the mask says that it is not for that subscription.
-    [[nodiscard]] bool may_want(std::uint64_t position, std::uint32_t subscription) const noexcept {
-        return (masks[position - first] >> subscription & 1U) != 0;
-    }
-};
-
-/// Looks at a cursor; false when it is closed, joining or in a rescue.
-[[nodiscard]] bool look_at(const subscription_core& sub, const publisher_core& from, ring_class c,
-                           taken_range& out) noexcept;
-
-/// True when events of this ring may wait outside it. After look_at(): what a rescue kept before
-/// that place is visible.
-[[nodiscard]] bool kept_waits(const subscription_core& sub, const publisher_core& from,
-                              ring_class c) noexcept;
-
-/// Takes up to `limit` kept events into the empty inbox; false when there is none to deliver yet.
-/// After look_at(), whose place bounds what may be delivered.
-[[nodiscard]] bool take_kept(subscription_core& sub, publisher_core& from, ring_class c,
-                             std::uint32_t limit, const taken_range& at,
-                             serve_context& context) noexcept;
-
-/// Looks for the first kept event that take_kept() would take. After look_at().
-enum class first_kept : std::uint8_t { none, found, undecided };
-[[nodiscard]] first_kept look_at_kept(subscription_core& sub, publisher_core& from, ring_class c,
-                                      const taken_range& at, engine& owner,
-                                      std::uint64_t& sequence) noexcept;
-
-/// Chooses a range of at most `limit` positions from the place that look_at() saw. Contended ranges
-/// are claimed (pin, then CAS) before this returns, and with `pinned` all are; others keep their
-/// place until end_range().
-[[nodiscard]] bool take_range(subscription_core& sub, publisher_core& from, ring_class c,
-                              std::uint32_t limit, bool pinned, std::uint64_t before,
-                              taken_range& out) noexcept;
-
-/// Ends a range: takes its pin off, or moves a cursor that kept its place.
-void end_range(subscription_core& sub, publisher_core& from, ring_class c, bool pinned,
-               std::uint64_t upto) noexcept;
-
-/// No other subscription may see the events of a range that was taken before: none lives, and one
-/// that joins starts behind it.
-[[nodiscard]] bool alone(const subscription_core& sub, const publisher_core& from) noexcept;
-
-/// How often (a mask of calls) a slice looks at the clock: each call when handlers are long.
-[[nodiscard]] std::uint32_t clock_mask(const subscription_core& sub,
-                                       std::uint64_t slice_ticks) noexcept;
-
-/// Counts the calling thread in and out of handlers: publish never waits inside one.
-class handler_scope {
-  public:
-    handler_scope() noexcept { ++handler_depth(); }
-    handler_scope(engine& owner, const subscription_core& sub) noexcept : handler_scope() {
-        retaining() = {&owner, sub.site};
-    }
-    handler_scope(const handler_scope&) = delete;
-    handler_scope& operator=(const handler_scope&) = delete;
-    ~handler_scope() {
-        --handler_depth();
-        retaining() = before_;
-    }
-
-  private:
-    retainer before_ = retaining();
-};
-
-/// How many events to take so that they fit well into a slice.
-[[nodiscard]] std::uint32_t chunk_for(const subscription_core& sub,
-                                      std::uint64_t slice_ticks) noexcept;
-
-/// Counts what a subscription is told in stream with the next delivery; modulo 2^64, so that it can
-/// be taken back.
-void note_told(subscription_core& sub, publisher_core& from, ring_class c, std::uint64_t lost,
-               std::uint64_t conflated) noexcept;
-
-/// After `done` events of a batch that does not lie in duplicates: their slots are free again.
-void left_batch(subscription_core& sub, inbox& box, ring_class c, std::uint32_t done) noexcept;
-
-/// After a handler that threw; true when that was one too many in a row.
-[[nodiscard]] bool note_failure(subscription_core& sub, engine& owner) noexcept;
-
-/// Folds a batch's time into the average of a handler call.
-void note_time(subscription_core& sub, std::uint64_t ticks, std::uint32_t calls) noexcept;
 
 template <event_type E, class Handler>
 class binding {
