@@ -279,7 +279,16 @@ class binding {
                                  .end_of_batch = i + 1 == found};
             outcome ended = outcome::filtered;
             if constexpr (owns) {
-                self.consumer_.count_filtered(traits::kind(event));  // there is none to own
+                slot_ref slot;  // one of the kept events' pool; only without any it goes uncalled
+                slot_pool& pool = context.owner->kept();
+                if (pool.try_get(slot, make_meta(sub.site, thread_number(), coarse_now_ms()))) {
+                    pooled<E> owned = context.owner->returns().template adopt<E>(pool, slot);
+                    copy_event(*owned, event);
+                    ended = self.consumer_.process_owned(std::move(owned), facts,
+                                                         held_to(sub, *context.owner, held));
+                } else {
+                    self.consumer_.count_filtered(traits::kind(event));
+                }
             } else {
                 ended = self.consumer_.process(event, facts, held_to(sub, *context.owner, held));
             }
