@@ -115,7 +115,6 @@ void engine::run_worker(void* of) noexcept {
 }
 
 bool engine::work(worker_group& group, worker_seat& seat) noexcept {
-    std::uint32_t start = thread_number();
     std::uint64_t idle_since = 0;
     std::uint64_t busy_since = tick_clock::now();
     idle_wait wait{group.params.wait};
@@ -125,7 +124,7 @@ bool engine::work(worker_group& group, worker_seat& seat) noexcept {
             group.awake.fetch_sub(1, std::memory_order_seq_cst);  // nobody is woken any more
             break;
         }
-        const look found = look_once(group, seat, start);
+        const look found = look_once(group, seat);
         if (found == look::written_off) {
             return false;
         }
@@ -156,13 +155,14 @@ bool engine::work(worker_group& group, worker_seat& seat) noexcept {
     return true;
 }
 
-engine::look engine::look_once(worker_group& group, worker_seat& seat,
-                               std::uint32_t& start) noexcept {
+engine::look engine::look_once(worker_group& group, worker_seat& seat) noexcept {
     std::uint32_t served = 0;
     std::uint32_t done = 0;
     // Relaxed: a member that joins meanwhile wakes us.
     const std::uint64_t all = live() & group.members.load(std::memory_order_relaxed);
-    const std::uint32_t turn = start++ % max_live_subscriptions;
+    // Always the same for one worker: a start that moved would give some subscription two turns in
+    // a row, and the others behind a slow one would wait for both.
+    const std::uint32_t turn = thread_number() % max_live_subscriptions;
     for (std::uint64_t left = std::rotr(all, static_cast<int>(turn)); left != 0; left &= left - 1) {
         const auto number =
             (static_cast<std::uint32_t>(std::countr_zero(left)) + turn) % max_live_subscriptions;

@@ -109,6 +109,8 @@ class alerts {
 };
 
 constexpr double slower = sanitized ? 50 : 1;  // sanitizers check the counts, not the time
+/// A second in which the system takes processors away for milliseconds shows nothing of ours.
+constexpr int most_attempts = 10;
 
 }  // namespace
 
@@ -117,7 +119,7 @@ TEST_CASE("a consumer that takes 100 us costs its two neighbours on the one work
     std::string all;
     double best_p50 = 1e9;
     double best_p99 = 1e9;
-    for (int attempt = 0; attempt < 5; ++attempt) {
+    for (int attempt = 0; attempt < most_attempts; ++attempt) {
         ropeway::dispatcher<market_event> d{small_dispatcher(1)};
         std::array<latencies, 2> of{};
         std::vector<ropeway::subscription> subs;
@@ -163,7 +165,7 @@ TEST_CASE("a handler that never returns is named, its worker replaced, and nobod
     std::string all;
     double best_p99 = 1e9;
     double best_named = 1e9;
-    for (int attempt = 0; attempt < 5; ++attempt) {
+    for (int attempt = 0; attempt < most_attempts; ++attempt) {
         alerts told;
         auto params = small_dispatcher(1);
         params.on_alert = told.teller();
@@ -341,7 +343,7 @@ TEST_CASE("groups of own threads keep their latency beside a host that keeps one
     }
     std::string all;
     double best = 1e9;
-    for (int attempt = 0; attempt < 5; ++attempt) {
+    for (int attempt = 0; attempt < most_attempts; ++attempt) {
         std::atomic<bool> host_goes_on{true};
         std::atomic<std::uint64_t> loops{0};
         std::thread host{[&] {

@@ -240,7 +240,7 @@ class engine : public std::enable_shared_from_this<engine> {
     /// Serves until there is nothing left; false: a replacement has taken its place.
     [[nodiscard]] bool work(worker_group& group, worker_seat& seat) noexcept;
     enum class look : std::uint8_t { nothing, something, written_off };
-    look look_once(worker_group& group, worker_seat& seat, std::uint32_t& start) noexcept;
+    look look_once(worker_group& group, worker_seat& seat) noexcept;
     bool leave(worker_group& group) noexcept;
     [[nodiscard]] bool any_ready(const worker_group& group, const subscription_core* but) noexcept;
     [[nodiscard]] bool ready(subscription_core& sub) noexcept;
