@@ -119,6 +119,36 @@ std::uint64_t engine::set_off_timers(std::uint64_t now) noexcept {
     return earliest;
 }
 
+bool engine::first_waits_for_others(const subscription_core& sub, const publisher_core& from,
+                                    ring_class c) const noexcept {
+    // Relaxed throughout: a look; whoever lets it go, or announces, looks again after.
+    const auto first = [&](ring_class of) -> std::uint64_t {
+        const cursor_block& block = from.rings[index_of(of)].cursors[sub.number];
+        if (const std::uint64_t kept = block.first_kept.load(std::memory_order_relaxed);
+            kept != 0) {
+            return kept;
+        }
+        const std::uint64_t word = block.cursor.load(std::memory_order_relaxed);
+        if (cursor_word::busy(word) || word == cursor_word::join ||
+            block.kept.load(std::memory_order_relaxed) != 0) {
+            return 0;  // unknown: a turn tells
+        }
+        return cursor_word::position(word) < from.committed(of)
+                   ? from.sequence_in(of, cursor_word::position(word))
+                   : ~std::uint64_t{0};
+    };
+    const std::uint64_t mine = first(c);
+    if (mine >= handled_by_others(sub, from, c)) {
+        return true;
+    }
+    if (sub.order != event_order::in_sequence) {
+        return false;
+    }
+    const auto other = static_cast<ring_class>(1 - index_of(c));
+    const std::uint64_t before = first(other);
+    return before < mine && before >= handled_by_others(sub, from, other);
+}
+
 void engine::announce(subscription_core& sub) noexcept {
     // Relaxed: who begins to follow asks for an announcement after.
     if (sub.followed.load(std::memory_order_relaxed) == 0) [[likely]] {

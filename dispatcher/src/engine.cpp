@@ -53,17 +53,7 @@ std::uint32_t duplicates_for(std::uint32_t subscriptions, std::uint32_t threads)
 
 }  // namespace
 
-std::uint32_t& handler_depth() noexcept {
-    thread_local std::uint32_t depth = 0;
-    return depth;
-}
-
-retainer& retaining() noexcept {
-    thread_local retainer now;
-    return now;
-}
-
-engine::engine(dispatcher_params params, slab_ops ops, std::size_t slot_size)
+engine::engine(dispatcher_params params, slab_ops ops, std::size_t slot_size, build_tag /*tag*/)
     : params_(checked(std::move(params))), ops_(ops), slot_size_(slot_size) {
     fence_at_wake_ = !prepare_barrier();
     const auto count_of = [](const worker_params& group) {
@@ -126,7 +116,7 @@ void engine::make_kept() {
     pool.magazine_entries = std::clamp(slots / (16 * threads), 1U, 16U);
     pool.max_threads = workers_ + 64;
     kept_ = std::make_unique<slot_pool>(std::move(pool));
-    kept_sequences_ = std::make_unique<std::atomic<std::uint64_t>[]>(slots);
+    kept_sequences_ = std::make_unique<atomic<std::uint64_t>[]>(slots);
 }
 
 engine::~engine() {
@@ -319,7 +309,7 @@ subscription_core& engine::add_subscription(std::string_view name, overflow poli
         of_kind.set(0);
     }
     sub.closing.store(subscription_core::stays, std::memory_order_relaxed);
-    sub.pending.store(0, std::memory_order_relaxed);
+    sub.pending.store(subscription_core::nothing, std::memory_order_relaxed);
     sub.market_data.store(subscription_core::connected, std::memory_order_relaxed);
     taken_numbers_.fetch_or(bit_of(sub.number), std::memory_order_relaxed);  // under the lock
     // Relaxed: the live bit publishes it.
@@ -349,9 +339,9 @@ void engine::prepare_cursor(publisher_core& from, const subscription_core& sub) 
     for (const ring_class c : {ring_class::market, ring_class::critical}) {
         cursor_block& block = from.rings[index_of(c)].cursors[sub.number];
         // Relaxed: the release store of the cursor, or of the publisher, publishes them.
-        for (std::atomic<std::uint64_t>* const word :
+        for (atomic<std::uint64_t>* const word :
              {&block.pin, &block.lost, &block.first_lost, &block.last_lost, &block.rescues,
-              &block.episode_first, &block.told, &block.handled}) {
+              &block.episode_first, &block.told, &block.handled, &block.first_kept}) {
             word->store(0, std::memory_order_relaxed);
         }
         block.losing.store(0, std::memory_order_relaxed);
@@ -372,6 +362,14 @@ void engine::join_cursors(subscription_core& sub) noexcept {
         for (const ring& places : from->rings) {
             places.cursors[sub.number].cursor.store(cursor_word::join,
                                                     std::memory_order_release);  // pairs: refresh()
+        }
+    }
+    if (planted(planted_bug::join_without_look)) {
+        for (const auto& from : publishers()) {
+            for (const ring_class c : {ring_class::market, ring_class::critical}) {
+                from->rings[index_of(c)].cursors[sub.number].cursor.store(
+                    cursor_word::at(from->committed(c)), std::memory_order_release);
+            }
         }
     }
     // seq_cst and the fence pair with refresh()'s: either it sees us, or we see its last tail.

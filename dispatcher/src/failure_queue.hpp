@@ -8,11 +8,11 @@
 #include <chrono>
 #include <cstdint>
 #include <span>
-#include <thread>
 
 #include <concurrentqueue/concurrentqueue.h>
 
 #include <ropeway/consumer/failure_sink.hpp>
+#include <ropeway/dispatcher/threading.hpp>
 #include <ropeway/pool/cache_line.hpp>
 
 #include "spin.hpp"
@@ -53,8 +53,8 @@ class failure_queue final : public failure_sink {
             return true;
         }
         const auto until = end_of_wait(wait_);
-        while (std::chrono::steady_clock::now() < until) {
-            std::this_thread::sleep_for(std::chrono::microseconds{100});
+        while (steady_clock::now() < until) {
+            sleep_for(std::chrono::microseconds{100});
             if (try_reserve()) {
                 return true;
             }
@@ -73,9 +73,9 @@ class failure_queue final : public failure_sink {
     std::uint32_t capacity_;
     std::chrono::nanoseconds wait_;
     moodycamel::ConcurrentQueue<failure_record> queue_;
-    alignas(cache_block) std::atomic<std::uint32_t> waiting_{0};
-    std::atomic<std::uint64_t> recorded_{0};
-    std::atomic<std::uint64_t> dropped_{0};
+    alignas(cache_block) atomic<std::uint32_t> waiting_{0};
+    atomic<std::uint64_t> recorded_{0};
+    atomic<std::uint64_t> dropped_{0};
 };
 
 }  // namespace ropeway::detail

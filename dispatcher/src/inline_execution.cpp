@@ -94,7 +94,8 @@ void engine::serve_now(subscription_core& sub) noexcept {
 }
 
 bool engine::help() noexcept {
-    if (handler_depth() != 0) {
+    // Acquire pairs with start(): before it no handler runs.
+    if (handler_depth() != 0 || started_.load(std::memory_order_acquire) == 0) {
         return false;
     }
     // Relaxed: a subscription more or less for a moment.
@@ -126,7 +127,9 @@ bool engine::help() noexcept {
 void engine::look_again(subscription_core& sub) noexcept {
     // We do not count as a worker: between `owned` and the look at the rings. Pairs with wake().
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (sub.execution != execution_mode::inline_ && ready(sub)) {
+    // Relaxed: ordered by the fence. Before start() nobody is woken; it looks itself.
+    if (started_.load(std::memory_order_relaxed) != 0 &&
+        sub.execution != execution_mode::inline_ && ready(sub)) {
         wake_group(*groups_[sub.group]);
     }
 }

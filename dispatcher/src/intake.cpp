@@ -41,7 +41,7 @@ struct intake_core::line {
         if (number == last_thread_number) {
             return nullptr;
         }
-        std::atomic<page*>& place = pages[number / page_size];
+        atomic<page*>& place = pages[number / page_size];
         page* here = place.load(std::memory_order_acquire);  // pairs with the exchange below
         if (here == nullptr) {
             auto made = std::make_unique<page>();
@@ -58,7 +58,7 @@ struct intake_core::line {
     }
 
     queue events;
-    std::array<std::atomic<page*>, 65536 / page_size> pages{};
+    std::array<atomic<page*>, 65536 / page_size> pages{};
 };
 
 intake_core::intake_core(engine& owner, std::string name, slot_pool_params pool)
@@ -194,7 +194,7 @@ void engine::close_intakes(std::chrono::steady_clock::time_point until) noexcept
     }
     const bool started = started_.load(std::memory_order_acquire) != 0;  // pairs with start()
     backoff wait;
-    while (pump_intakes() && started && std::chrono::steady_clock::now() < until) {
+    while (pump_intakes() && started && steady_clock::now() < until) {
         wake();
         ramp();
         wait.pause();

@@ -34,8 +34,8 @@ publisher_core::publisher_core(engine& owner, std::uint32_t number, std::string 
     const std::array<std::uint32_t, ring_classes> capacity{params.market_capacity,
                                                            params.critical_capacity};
     const std::uint32_t total = slots_.slots();
-    entries_ = std::make_unique<std::atomic<std::uint32_t>[]>(capacity[0] + capacity[1]);
-    masks_ = std::make_unique<std::atomic<std::uint64_t>[]>(capacity[0] + capacity[1]);
+    entries_ = std::make_unique<atomic<std::uint32_t>[]>(capacity[0] + capacity[1]);
+    masks_ = std::make_unique<atomic<std::uint64_t>[]>(capacity[0] + capacity[1]);
     for (std::uint32_t i = 0; i < capacity[0] + capacity[1]; ++i) {
         masks_[i].store(~std::uint64_t{0}, std::memory_order_relaxed);  // relaxed: not shared yet
     }
@@ -43,7 +43,7 @@ publisher_core::publisher_core(engine& owner, std::uint32_t number, std::string 
     stores_.resize(subscriptions);
     samples_ = std::make_unique<fanout_sample[]>(fanout_sample::places);
     seen_ = std::make_unique<seen_tail[]>(seen_tails);
-    outcomes_ = std::make_unique<std::atomic<std::uint64_t>[]>(subscriptions);
+    outcomes_ = std::make_unique<atomic<std::uint64_t>[]>(subscriptions);
     generation_.resize(total);
     marks_.assign(total, checked_in);
     spares_.reserve(total);
@@ -75,7 +75,7 @@ publisher_core::publisher_core(engine& owner, std::uint32_t number, std::string 
 }
 
 bool publisher_core::enter() noexcept {
-    const std::uint32_t me = std::uint32_t{thread_number()} + 1;
+    const std::uint32_t me = caller();
     const bool exact = slots_.level() >= guard_level::full;
     bool alone = false;
     if (exact) {
@@ -105,7 +105,7 @@ bool publisher_core::enter_closed() noexcept {
         return false;
     }
     // Relaxed: guarded by closing_, but for the look in leave_closed().
-    closing_owner_.store(std::uint32_t{thread_number()} + 1, std::memory_order_relaxed);
+    closing_owner_.store(caller(), std::memory_order_relaxed);
     return true;
 }
 
@@ -261,7 +261,7 @@ slowest_subscription publisher_core::slowest() const noexcept {
 
 void publisher_core::leave_closed() noexcept {
     // Relaxed: only this thread can have written its own number.
-    if (closing_owner_.load(std::memory_order_relaxed) == std::uint32_t{thread_number()} + 1) {
+    if (closing_owner_.load(std::memory_order_relaxed) == caller()) {
         closing_owner_.store(0, std::memory_order_relaxed);
         closing_.unlock();
     } else {

@@ -162,7 +162,8 @@ bool publisher_core::refresh(ring_class c) noexcept {
         }
         const std::uint64_t pin =
             block.pin.load(std::memory_order_acquire);  // pairs with end_range
-        if (pin != 0 && pin_word::first(pin, at) + pin_word::length(pin) > lap) {
+        if (pin != 0 && pin_word::first(pin, at) + pin_word::length(pin) > lap &&
+            !planted(planted_bug::pins_overlooked)) {
             pin_low = std::min(pin_low, std::max(pin_word::first(pin, at), lap));
         }
     }
@@ -259,7 +260,7 @@ std::uint64_t publisher_core::rescue_range(const subscription_core& sub, ring_cl
             continue;
         }
         if (c == ring_class::critical) {
-            if (!keep_critical(store, sub, index)) {
+            if (!keep_critical(store, sub, index) && !planted(planted_bug::backlog_drops)) {
                 break;  // it stays in the ring, and this publish waits
             }
             kept = true;
@@ -339,7 +340,7 @@ void publisher_core::count_lost(cursor_block& block, std::uint32_t index) noexce
     }
     block.last_lost.store(sequence, std::memory_order_relaxed);
     block.lost.store(lost + 1, std::memory_order_relaxed);
-    std::atomic<std::uint64_t>& of_kind =
+    atomic<std::uint64_t>& of_kind =
         block.lost_by_kind[kind_index(slots_.ops().kind_of(slots_.payload(index)))];
     of_kind.store(of_kind.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
@@ -381,7 +382,7 @@ bool publisher_core::exchange(ring_class c) noexcept {
 void publisher_core::reclaim_limbo() noexcept {
     for (std::size_t i = 0; i < limbo_.size();) {
         const limbo_slot slot = limbo_[i];
-        if (pinned(slot.where, slot.position)) {
+        if (!planted(planted_bug::limbo_overlooked) && pinned(slot.where, slot.position)) {
             ++i;
             continue;
         }

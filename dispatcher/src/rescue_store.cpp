@@ -23,8 +23,8 @@ conflation_table::conflation_table(std::uint32_t keys)
       words_((keys + 63) / 64),
       hashed_keys_(std::bit_ceil(std::size_t{keys} * 2)),
       hashed_cells_(hashed_keys_.size(), 0),
-      cells_(std::make_unique<std::atomic<std::uint64_t>[]>(keys)),
-      dirty_(std::make_unique<std::atomic<std::uint64_t>[]>(words_)) {}
+      cells_(std::make_unique<atomic<std::uint64_t>[]>(keys)),
+      dirty_(std::make_unique<atomic<std::uint64_t>[]>(words_)) {}
 
 std::uint32_t conflation_table::cell_of(std::uint64_t key) noexcept {
     const std::size_t mask = hashed_keys_.size() - 1;
@@ -43,8 +43,8 @@ std::uint32_t conflation_table::cell_of(std::uint64_t key) noexcept {
 }
 
 std::size_t conflation_table::bytes() const noexcept {
-    return keys_ * sizeof(std::atomic<std::uint64_t>) +
-           words_ * sizeof(std::atomic<std::uint64_t>) +
+    return keys_ * sizeof(atomic<std::uint64_t>) +
+           words_ * sizeof(atomic<std::uint64_t>) +
            hashed_keys_.size() * (sizeof(std::uint64_t) + sizeof(std::uint32_t));
 }
 

@@ -56,6 +56,11 @@ bool kept_waits(const subscription_core& sub, const publisher_core& from, ring_c
     if (c == ring_class::market && !sub.was_lossy) {
         return false;
     }
+    if (planted(planted_bug::kept_after_ring) &&
+        cursor_word::position(block_of(sub, from, c).cursor.load(std::memory_order_acquire)) !=
+            from.committed(c)) {
+        return false;
+    }
     // Acquire pairs with rescue(): the events it speaks of are in the store.
     return block_of(sub, from, c).kept.load(std::memory_order_acquire) != 0 ||
            (sub.kept_left && from.stores_[sub.number]->left(c));
@@ -93,7 +98,9 @@ bool take_range(subscription_core& sub, publisher_core& from, ring_class c, std:
     }
     // Relaxed: the cursor's release orders it, so a publisher that sees the cursor moved sees the
     // pin.
-    block.pin.store(pin_word::of(first, count), std::memory_order_relaxed);
+    if (!planted(planted_bug::no_pin)) {
+        block.pin.store(pin_word::of(first, count), std::memory_order_relaxed);
+    }
     if (!sub.contended(c)) {
         // For the compiler; the processor's part is the barrier in abandon(): either we see that it
         // stops us, or it sees our pin.
@@ -106,6 +113,10 @@ bool take_range(subscription_core& sub, publisher_core& from, ring_class c, std:
         if (pinned) {
             block.cursor.store(cursor_word::at(out.last), std::memory_order_release);
         }
+        return true;
+    }
+    if (planted(planted_bug::claim_by_store)) {
+        block.cursor.store(cursor_word::at(out.last), std::memory_order_release);
         return true;
     }
     std::uint64_t word = out.cursor;
@@ -184,6 +195,7 @@ bool take_kept(subscription_core& sub, publisher_core& from, ring_class c, std::
     inbox& box = sub.box[index_of(c)];
     slot_pool& pool = context.owner->kept();
     std::uint32_t count = 0;
+    bool held_back = false;  // by those that it comes after
     const auto take = [&](const kept_event& event) {
         box.refs[count] = event.slot;
         box.events[count] = pool.payload(event.slot.index);
@@ -196,6 +208,7 @@ bool take_kept(subscription_core& sub, publisher_core& from, ring_class c, std::
             take(store.critical.front());
             store.critical.pop();
         }
+        held_back = !store.critical.empty();
     } else {
         store.gather(block, at.first, sub, *context.owner);
         std::vector<kept_event>& taken = store.taken;
@@ -203,12 +216,13 @@ bool take_kept(subscription_core& sub, publisher_core& from, ring_class c, std::
                taken[store.head].sequence < context.kept_before) {
             take(taken[store.head++]);
         }
+        held_back = store.head != store.ready;
     }
     sub.kept_left |= store.left(c);
+    context.more |= count != 0 || !held_back;  // a rescue may be at work: its end tells what goes first
     if (count == 0) {
         return false;
     }
-    context.more = true;
     box.from = &from;
     box.where = held_in::kept;
     box.head = 0;

@@ -6,26 +6,18 @@
 
 #include <chrono>
 #include <cstdint>
-#include <thread>
 
 #include <ropeway/dispatcher/params.hpp>
+#include <ropeway/dispatcher/threading.hpp>
 
 namespace ropeway::detail {
-
-inline void cpu_relax() noexcept {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#else
-    std::this_thread::yield();
-#endif
-}
 
 /// When a wait of that length ends; one too long for the clock never does.
 [[nodiscard]] inline std::chrono::steady_clock::time_point end_of_wait(
     std::chrono::nanoseconds wait) noexcept {
-    using clock = std::chrono::steady_clock;
-    const auto now = clock::now();
-    return wait > clock::time_point::max() - now ? clock::time_point::max() : now + wait;
+    const auto now = steady_clock::now();
+    constexpr auto never = std::chrono::steady_clock::time_point::max();
+    return wait > never - now ? never : now + wait;
 }
 
 /// About 20 pauses between the first polls, then yields (some milliseconds: a sleep of 50 us lasts
@@ -35,21 +27,20 @@ class backoff {
     void pause() noexcept {
         ++polls_;
         if (polls_ < spins) {
-            for (int i = 0; i < 20; ++i) {
-                cpu_relax();
-            }
+            relax(20);
         } else if (polls_ < yields) {
-            std::this_thread::yield();
+            give_up_turn();
         } else {
-            std::this_thread::sleep_for(std::chrono::microseconds{50});
+            sleep_for(std::chrono::microseconds{50});
         }
     }
     /// True once waiting has become long enough to look at a clock.
     [[nodiscard]] bool slow() const noexcept { return polls_ >= spins; }
 
   private:
-    static constexpr std::uint32_t spins = 200;
-    static constexpr std::uint32_t yields = 20'000;
+    // A simulation needs no patience.
+    static constexpr std::uint32_t spins = is_simulated ? 4 : 200;
+    static constexpr std::uint32_t yields = is_simulated ? 20 : 20'000;
     std::uint32_t polls_ = 0;
 };
 
@@ -62,15 +53,13 @@ class idle_wait {
         looks_ += looks_ < sleeps ? 1 : 0;
         if (how_ == wait_strategy::yield || (how_ == wait_strategy::backoff && looks_ > pauses)) {
             if (how_ == wait_strategy::backoff && looks_ == sleeps) {
-                std::this_thread::sleep_for(std::chrono::microseconds{50});
+                sleep_for(std::chrono::microseconds{50});
             } else {
-                std::this_thread::yield();
+                give_up_turn();
             }
             return;
         }
-        for (int i = 0; i < 8; ++i) {
-            cpu_relax();
-        }
+        relax(8);
     }
 
   private:

@@ -3,8 +3,6 @@
 // Supervision: which worker a handler holds, for how long, and what is told of it.
 #include "supervisor.hpp"
 
-#include <pthread.h>
-
 #include <algorithm>
 #include <bit>
 #include <mutex>
@@ -26,8 +24,8 @@ constexpr std::uint64_t episode_gap_ns = 100'000'000;
 }  // namespace
 
 void supervisor::start(const std::string& name, round run, void* of) {
-    thread_ = std::thread{[this, run, of, name = name.substr(0, 11) + "-sup"] {
-        pthread_setname_np(pthread_self(), name.c_str());
+    thread_ = thread{[this, run, of, name = name.substr(0, 11) + "-sup"] {
+        name_this_thread(name);
         ask_for_short_turns();
         loop(run, of);
     }};
@@ -50,7 +48,7 @@ void supervisor::loop(round run, void* of) noexcept {
         quiet = rests_until < next ? 0 : quiet + 1;
         if (quiet <= quiet_rounds) {
             next = std::max(next + tick, clock::now());
-            std::this_thread::sleep_until(next);
+            sleep_until(next);
             continue;
         }
         park(run, of);

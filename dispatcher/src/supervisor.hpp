@@ -8,12 +8,11 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <semaphore>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include <ropeway/dispatcher/alert.hpp>
+#include <ropeway/dispatcher/threading.hpp>
 
 namespace ropeway::detail {
 
@@ -45,7 +44,7 @@ class supervisor {
   public:
     /// Does one round; returns until when nothing needs it: the past while anything runs, max() for
     /// as long as nobody unparks it.
-    using clock = std::chrono::steady_clock;
+    using clock = steady_clock;
     using round = clock::time_point (*)(void* of) noexcept;
 
     static constexpr std::chrono::milliseconds tick{1};
@@ -57,7 +56,7 @@ class supervisor {
     /// Ends and joins the thread; not from the thread itself.
     void stop() noexcept;
     [[nodiscard]] bool is_this_thread() const noexcept {
-        return std::this_thread::get_id() == thread_.get_id();
+        return is_this(thread_);
     }
     /// Something runs from now on. By whoever made it run, after he did.
     void unpark() noexcept {
@@ -72,10 +71,10 @@ class supervisor {
     void loop(round run, void* of) noexcept;
     void park(round run, void* of) noexcept;
 
-    std::atomic<bool> parked_{false};
-    std::atomic<bool> quit_{false};
-    std::binary_semaphore wake_{0};
-    std::thread thread_;
+    atomic<bool> parked_{false};
+    atomic<bool> quit_{false};
+    binary_semaphore wake_{0};
+    thread thread_;
 };
 
 }  // namespace ropeway::detail

@@ -3,6 +3,7 @@
 
 #include <linux/membarrier.h>
 #include <linux/sched.h>
+#include <pthread.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -23,6 +24,10 @@ void barrier_everywhere() noexcept {
         // No membarrier: a store buffer drains within microseconds, and this runs once per stop.
         std::this_thread::sleep_for(std::chrono::milliseconds{1});
     }
+}
+
+void name_this_thread(const std::string& name) noexcept {
+    pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
 }
 
 void ask_for_short_turns() noexcept {

@@ -4,6 +4,8 @@
 // taken for each event needs none; and shorter turns for threads of our own. Private.
 #pragma once
 
+#include <string>
+
 namespace ropeway::detail {
 
 /// Asks the system for the cheap form; call before barrier_everywhere(). False: there is none.
@@ -12,6 +14,9 @@ namespace ropeway::detail {
 /// After it every other thread has executed a full fence at some point since the call. Costs some
 /// 10 us (or 1 ms where the system has no membarrier).
 void barrier_everywhere() noexcept;
+
+/// As debuggers show it; the system keeps 15 characters.
+void name_this_thread(const std::string& name) noexcept;
 
 /// Asks the scheduler for turns of 0.1 ms instead of the usual 3 or more, so that the calling
 /// thread runs soon after it is woken even where others keep every processor busy. Needs no right;

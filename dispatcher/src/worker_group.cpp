@@ -198,7 +198,7 @@ void engine::out_of_count(worker_group& group) noexcept {
 
 bool engine::leave(worker_group& group) noexcept {
     out_of_count(group);
-    if (any_ready(group, nullptr)) {
+    if (!planted(planted_bug::no_last_look) && any_ready(group, nullptr)) {
         asleep_.fetch_and(~bit_of(group.number), std::memory_order_seq_cst);  // see wake_group()
         std::uint32_t nobody = 0;
         if (group.awake.compare_exchange_strong(nobody, 1, std::memory_order_seq_cst,

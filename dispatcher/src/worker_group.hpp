@@ -12,6 +12,7 @@
 #include <ropeway/consumer/stats.hpp>
 #include <ropeway/dispatcher/executor.hpp>
 #include <ropeway/dispatcher/params.hpp>
+#include <ropeway/dispatcher/threading.hpp>
 #include <ropeway/pool/cache_line.hpp>
 
 namespace ropeway::detail {
@@ -107,9 +108,9 @@ class alignas(cache_block) worker_seat {
         return turn << 3U | what;
     }
 
-    std::atomic<std::uint64_t> word_{0};  ///< {turn:61, doing:3}
-    std::atomic<std::uint64_t> since_{0};
-    std::atomic<std::uint16_t> site_{0};
+    atomic<std::uint64_t> word_{0};  ///< {turn:61, doing:3}
+    atomic<std::uint64_t> since_{0};
+    atomic<std::uint16_t> site_{0};
 };
 
 struct worker_group {
@@ -128,7 +129,7 @@ struct worker_group {
     engine* owner;
     unsigned number;
     bool own = false;
-    std::atomic<std::uint32_t> life{active};
+    atomic<std::uint32_t> life{active};
     worker_params params;
     unsigned workers;
     std::uint64_t slice_ticks;
@@ -140,10 +141,10 @@ struct worker_group {
     std::unique_ptr<worker_seat[]> seats;
     unsigned seat_count;
 
-    alignas(cache_block) std::atomic<std::uint32_t> awake{0};  ///< workers that count
-    alignas(cache_block) std::atomic<std::uint64_t> jobs{0};   ///< job_word
-    std::atomic<std::uint64_t> members{0};                     ///< bits of its subscriptions
-    std::atomic<std::uint64_t> wakes{0};                       ///< jobs asked for
+    alignas(cache_block) atomic<std::uint32_t> awake{0};  ///< workers that count
+    alignas(cache_block) atomic<std::uint64_t> jobs{0};   ///< job_word
+    atomic<std::uint64_t> members{0};                     ///< bits of its subscriptions
+    atomic<std::uint64_t> wakes{0};                       ///< jobs asked for
     counter_cell replaced;                                     ///< the supervisor's
     counter_cell stalls;                                       ///< the supervisor's
 };

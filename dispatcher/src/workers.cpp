@@ -6,7 +6,6 @@
 // of those who look for work, so that whoever finds nobody counted (the next publish, or the worker
 // itself when others are ready) gets one more worker going.
 #include <bit>
-#include <thread>
 #include <utility>
 
 #include <ropeway/dispatcher/binding.hpp>
@@ -210,9 +209,7 @@ engine::look engine::look_once(worker_group& group, worker_seat& seat) noexcept 
     if (done < served * small_batch) {
         // The publisher is about to write the lines that we would read: let it get ahead, or each
         // event costs both of us a transfer.
-        for (int i = 0; i < pauses_apart; ++i) {
-            cpu_relax();
-        }
+        relax(pauses_apart);
     }
     return look::something;
 }
@@ -241,7 +238,8 @@ bool engine::ready(subscription_core& sub) noexcept {
          sub.to_announce.load(std::memory_order_relaxed)) != 0) [[unlikely]] {
         return true;
     }
-    if (sub.pending.load(std::memory_order_acquire) != 0 ||  // acquire pairs with let_go()
+    if (sub.pending.load(std::memory_order_acquire) ==  // acquire pairs with let_go()
+            subscription_core::can_go_on ||
         sub.market_data.load(std::memory_order_relaxed) == subscription_core::lapped) {
         return true;  // relaxed: as above
     }
@@ -256,8 +254,10 @@ bool engine::ready(subscription_core& sub) noexcept {
             }
             const bool behind = static_cast<std::uint32_t>(cursor_word::position(word)) !=
                                 tail_word::count(tail, c);
-            if (block.kept.load(std::memory_order_relaxed) != 0 ||  // relaxed: as above
-                (behind && !waits_for_others(sub, *from, c, cursor_word::position(word)))) {
+            // Relaxed: as above.
+            const bool kept = block.kept.load(std::memory_order_relaxed) != 0 ||
+                              block.first_kept.load(std::memory_order_relaxed) != 0;
+            if ((kept || behind) && !waits_for_others(sub, *from, c)) {
                 return true;
             }
         }
@@ -392,15 +392,30 @@ bool engine::anything_runs() const noexcept {
 }
 
 void engine::let_go(subscription_core& sub) noexcept {
+    bool goes_on = !sub.box[0].empty() || !sub.box[1].empty();
     if (sub.kept_left) {
         sub.kept_left = false;
         for (const auto& from : publishers()) {
-            const rescue_store& store = *from->stores_[sub.number];
-            sub.kept_left |= store.left(ring_class::market) || store.left(ring_class::critical);
+            for (const ring_class c : {ring_class::market, ring_class::critical}) {
+                const std::uint64_t first = from->stores_[sub.number]->first_left(c);
+                // Relaxed: released with owned.
+                from->rings[index_of(c)].cursors[sub.number].first_kept.store(
+                    first, std::memory_order_relaxed);
+                sub.kept_left |= first != 0;
+            }
+            for (const ring_class c : {ring_class::market, ring_class::critical}) {
+                goes_on |= from->stores_[sub.number]->left(c) && !waits_for_others(sub, *from, c);
+            }
         }
     }
-    const bool left = !sub.box[0].empty() || !sub.box[1].empty() || sub.kept_left;
-    sub.pending.store(left ? 1 : 0, std::memory_order_relaxed);  // relaxed: released with owned
+    if (planted(planted_bug::leftovers_forgotten)) {
+        goes_on = false;
+    }
+    // Relaxed: released with owned.
+    sub.pending.store(goes_on         ? subscription_core::can_go_on
+                      : sub.kept_left ? subscription_core::waits_for_others
+                                      : subscription_core::nothing,
+                      std::memory_order_relaxed);
     // seq_cst: the next taker sees all we did; in one order with leave_to_worker().
     sub.owned.store(subscription_core::idle, std::memory_order_seq_cst);
     if (sub.closing.load(std::memory_order_seq_cst) == subscription_core::marked) {
@@ -429,7 +444,8 @@ bool engine::all_taken() const noexcept {
             subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))];
         // Acquire: idle with nothing pending means its last slice is over and visible.
         if (sub.owned.load(std::memory_order_acquire) == subscription_core::served ||
-            sub.pending.load(std::memory_order_acquire) != 0 || kept_for(sub) ||
+            sub.pending.load(std::memory_order_acquire) != subscription_core::nothing ||
+            kept_for(sub) ||
             lag_of(sub, ring_class::market) + lag_of(sub, ring_class::critical) != 0) {
             return false;
         }
@@ -440,19 +456,19 @@ bool engine::all_taken() const noexcept {
 void engine::drain(stop_report& report, std::chrono::steady_clock::time_point until) noexcept {
     const bool started = started_.load(std::memory_order_acquire) != 0;  // pairs with start()
     report.drained = all_taken();
-    while (started && !report.drained && std::chrono::steady_clock::now() < until) {
+    while (started && !report.drained && steady_clock::now() < until) {
         wake();
         ramp();
         serve_inline();  // what nobody could serve, on this thread
-        std::this_thread::sleep_for(std::chrono::microseconds{100});
+        sleep_for(std::chrono::microseconds{100});
         report.drained = all_taken();
     }
     stopping_.store(1, std::memory_order_release);  // pairs with stopping()
     // Workers look at `stopping` between slices; a stuck handler keeps its worker.
     const auto grace =
-        std::max(until, std::chrono::steady_clock::now() + std::chrono::milliseconds{50});
-    while (anything_runs() && std::chrono::steady_clock::now() < grace) {
-        std::this_thread::sleep_for(std::chrono::microseconds{50});
+        std::max(until, steady_clock::now() + std::chrono::milliseconds{50});
+    while (anything_runs() && steady_clock::now() < grace) {
+        sleep_for(std::chrono::microseconds{50});
     }
     report.workers_gone = !anything_runs();
     supervisor_->stop();
@@ -468,7 +484,7 @@ void engine::drain(stop_report& report, std::chrono::steady_clock::time_point un
 }
 
 stop_report engine::stop(std::chrono::nanoseconds deadline) noexcept {
-    const std::uint32_t me = std::uint32_t{thread_number()} + 1;
+    const std::uint32_t me = caller();
     // Relaxed: only this thread can have written its own number.
     if (stopper_.load(std::memory_order_relaxed) == me) {
         return {};  // from inside on_undelivered: the stop in progress reports

@@ -23,6 +23,7 @@
 #include <ropeway/dispatcher/intake.hpp>
 #include <ropeway/dispatcher/publisher.hpp>
 #include <ropeway/dispatcher/subscription.hpp>
+#include <ropeway/dispatcher/threading.hpp>
 #include <ropeway/pool/market_event.hpp>
 
 namespace ropeway {
@@ -117,7 +118,7 @@ class dispatcher {
 
     /// The routing version itself, for an orchestrator that stamps partial events; valid while this
     /// dispatcher lives.
-    [[nodiscard]] const std::atomic<std::uint64_t>& version_source() const noexcept {
+    [[nodiscard]] const detail::atomic<std::uint64_t>& version_source() const noexcept {
         return engine_->version_source();
     }
     /// Called by stop(), on its thread, with the subscription's name and each critical event that

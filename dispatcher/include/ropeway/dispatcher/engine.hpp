@@ -13,7 +13,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -27,6 +26,7 @@
 #include <ropeway/dispatcher/publisher_core.hpp>
 #include <ropeway/dispatcher/report.hpp>
 #include <ropeway/dispatcher/subscription_core.hpp>
+#include <ropeway/dispatcher/threading.hpp>
 #include <ropeway/pool/recycler.hpp>
 #include <ropeway/pool/slot_pool.hpp>
 
@@ -59,7 +59,7 @@ inline constexpr std::uint32_t max_groups = 64;
 
 class engine : public std::enable_shared_from_this<engine> {
   public:
-    engine(dispatcher_params params, slab_ops ops, std::size_t slot_size);
+    engine(dispatcher_params params, slab_ops ops, std::size_t slot_size, build_tag tag = {});
     engine(const engine&) = delete;
     engine& operator=(const engine&) = delete;
     ~engine();
@@ -139,7 +139,7 @@ class engine : public std::enable_shared_from_this<engine> {
         // Acquire pairs with flip(): what was done before the flip is visible to who sees it.
         return version_.load(std::memory_order_acquire);
     }
-    [[nodiscard]] const std::atomic<std::uint64_t>& version_source() const noexcept {
+    [[nodiscard]] const atomic<std::uint64_t>& version_source() const noexcept {
         return version_;
     }
     /// Called by stop() for each critical event that a subscription wanted and did not get.
@@ -316,12 +316,15 @@ class engine : public std::enable_shared_from_this<engine> {
         }
         return before;
     }
-    /// True when the next event of a ring is not for it yet. A look only.
+    /// True when what comes next of a ring, kept events included, is not for it yet. A look only.
     [[nodiscard]] bool waits_for_others(const subscription_core& sub, const publisher_core& from,
-                                        ring_class c, std::uint64_t position) const noexcept {
+                                        ring_class c) const noexcept {
         return sub.after.load(std::memory_order_relaxed) != 0 &&  // relaxed: a look
-               from.sequence_in(c, position) >= handled_by_others(sub, from, c);
+               first_waits_for_others(sub, from, c);
     }
+    [[nodiscard]] bool first_waits_for_others(const subscription_core& sub,
+                                              const publisher_core& from,
+                                              ring_class c) const noexcept;
     void announce(subscription_core& sub) noexcept;
     void follow(subscription_core& sub, const std::vector<subscription_core*>& others);
     [[nodiscard]] std::string path_between(const subscription_core& from,
@@ -374,26 +377,26 @@ class engine : public std::enable_shared_from_this<engine> {
     void for_each_left(const subscription_core& sub, ring_class c, See&& see) const noexcept;
 
     // Read by everyone, written at flips, at critical publishes and on the idle edge: a block each.
-    alignas(cache_block) std::atomic<std::uint64_t> version_{0};
-    alignas(cache_block) std::atomic<std::uint64_t> critical_hint_{0};
+    alignas(cache_block) atomic<std::uint64_t> version_{0};
+    alignas(cache_block) atomic<std::uint64_t> critical_hint_{0};
     /// Groups of which nobody counts as awake, a bit each; see worker_group.cpp.
-    alignas(cache_block) std::atomic<std::uint64_t> asleep_{0};
-    std::atomic<std::uint64_t> inline_{0};       ///< inline subscriptions, a bit each
-    std::atomic<std::uint64_t> timers_{0};       ///< those with a timer
-    std::atomic<std::uint64_t> quarantined_{0};  ///< those in quarantine
+    alignas(cache_block) atomic<std::uint64_t> asleep_{0};
+    atomic<std::uint64_t> inline_{0};       ///< inline subscriptions, a bit each
+    atomic<std::uint64_t> timers_{0};       ///< those with a timer
+    atomic<std::uint64_t> quarantined_{0};  ///< those in quarantine
 
     // Rarely written.
-    alignas(cache_block) std::atomic<std::uint32_t> conflated_slots_{0};
-    std::atomic<std::uint64_t> to_tell_{0};  ///< counts something_to_tell()
-    alignas(cache_block) std::atomic<std::uint64_t> live_{0};
-    std::atomic<std::uint64_t> taken_numbers_{0};  ///< subscription blocks in use
-    std::atomic<std::uint32_t> wanted_{0};
-    std::atomic<const mask_table*> masks_{nullptr};
-    std::atomic<std::uint32_t> publisher_count_{0};
-    std::atomic<std::uint32_t> started_{0};
-    std::atomic<std::uint32_t> stopping_{0};
-    std::atomic<std::uint32_t> gave_up_{0};  ///< stop() left a worker behind
-    std::atomic<std::uint32_t> stopper_{0};  ///< thread number + 1 of who is inside stop()
+    alignas(cache_block) atomic<std::uint32_t> conflated_slots_{0};
+    atomic<std::uint64_t> to_tell_{0};  ///< counts something_to_tell()
+    alignas(cache_block) atomic<std::uint64_t> live_{0};
+    atomic<std::uint64_t> taken_numbers_{0};  ///< subscription blocks in use
+    atomic<std::uint32_t> wanted_{0};
+    atomic<const mask_table*> masks_{nullptr};
+    atomic<std::uint32_t> publisher_count_{0};
+    atomic<std::uint32_t> started_{0};
+    atomic<std::uint32_t> stopping_{0};
+    atomic<std::uint32_t> gave_up_{0};  ///< stop() left a worker behind
+    atomic<std::uint32_t> stopper_{0};  ///< thread number + 1 of who is inside stop()
 
     // Constant after construction.
     alignas(cache_block) dispatcher_params params_;
@@ -402,28 +405,31 @@ class engine : public std::enable_shared_from_this<engine> {
     unsigned workers_ = 1;       ///< of all groups
     bool fence_at_wake_ = true;  ///< the system has no barrier for all threads
     std::array<std::unique_ptr<worker_group>, max_groups> groups_;
-    std::atomic<std::uint32_t> group_count_{0};
+    atomic<std::uint32_t> group_count_{0};
     std::unique_ptr<supervisor> supervisor_;
     counter_cell alerts_;  ///< the supervisor's
     std::unique_ptr<subscription_core[]> subscriptions_;
     std::array<std::unique_ptr<publisher_core>, max_live_publishers> publishers_;
     std::array<std::unique_ptr<intake_core>, max_live_publishers> intakes_;
-    std::atomic<std::uint32_t> intake_count_{0};
+    atomic<std::uint32_t> intake_count_{0};
     std::unique_ptr<slot_pool> duplicates_;
     std::unique_ptr<slot_pool> kept_;
-    std::unique_ptr<std::atomic<std::uint64_t>[]> kept_sequences_;
+    std::unique_ptr<atomic<std::uint64_t>[]> kept_sequences_;
     std::unique_ptr<loss_watch> losses_;  ///< the supervisor's
     std::unique_ptr<recycler> recycler_ = std::make_unique<recycler>();
     std::unique_ptr<failure_queue> failures_;
-    std::mutex stop_;              ///< one stop() at a time
-    mutable std::mutex registry_;  ///< guards registration and removal; no handler runs in it
-    mutable std::mutex faces_;     ///< keeps a live consumer from ending while it is read
+    mutex stop_;              ///< one stop() at a time
+    mutable mutex registry_;  ///< guards registration and removal; no handler runs in it
+    mutable mutex faces_;     ///< keeps a live consumer from ending while it is read
     undelivered_callback undelivered_{};  ///< guarded by registry_
     bool stopped_ = false;                ///< guarded by registry_
     stop_report last_report_{};           ///< guarded by registry_
 };
 
 inline std::uint64_t publisher_core::commit(bool any_critical) noexcept {
+    if (planted(planted_bug::wake_before_tail)) {
+        owner_->wake();
+    }
     // Release pairs with the workers' acquire load: slots and entries up to here are visible.
     tail.store(tail_word::of(position_[0], position_[1]), std::memory_order_release);
     if (stamping_.load(std::memory_order_relaxed) != 0) [[unlikely]] {  // relaxed: our own
@@ -432,7 +438,9 @@ inline std::uint64_t publisher_core::commit(bool any_critical) noexcept {
     if (any_critical) {
         owner_->hint_critical();
     }
-    owner_->wake();
+    if (!planted(planted_bug::wake_before_tail)) {
+        owner_->wake();
+    }
     return sequence();
 }
 

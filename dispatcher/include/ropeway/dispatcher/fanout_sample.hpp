@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include <ropeway/dispatcher/threading.hpp>
 #include <ropeway/pool/cache_line.hpp>
 
 namespace ropeway::detail {
@@ -65,11 +66,11 @@ class alignas(cache_block) fanout_sample {
     }
 
   private:
-    std::atomic<std::uint64_t> sequence_{0};
-    std::atomic<std::uint64_t> published_{0};
-    std::atomic<std::uint64_t> work_{0};
-    std::atomic<std::uint64_t> last_{0};
-    std::atomic<std::uint32_t> count_{0};
+    atomic<std::uint64_t> sequence_{0};
+    atomic<std::uint64_t> published_{0};
+    atomic<std::uint64_t> work_{0};
+    atomic<std::uint64_t> last_{0};
+    atomic<std::uint32_t> count_{0};
 };
 
 }  // namespace ropeway::detail

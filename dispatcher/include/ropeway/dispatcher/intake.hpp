@@ -16,6 +16,7 @@
 #include <utility>
 
 #include <ropeway/dispatcher/publisher.hpp>
+#include <ropeway/dispatcher/threading.hpp>
 #include <ropeway/pool/coarse_clock.hpp>
 #include <ropeway/pool/site.hpp>
 #include <ropeway/pool/slot_pool.hpp>
@@ -89,12 +90,12 @@ class intake_core {
     std::string name_;
     slot_pool pool_;
     std::unique_ptr<line> line_;
-    std::atomic<std::uint32_t> inside_{0};
-    std::atomic<std::uint32_t> closed_{0};
-    std::atomic<std::uint32_t> pumping_{0};
-    std::atomic<std::uint64_t> waiting_{0};
-    std::atomic<std::uint64_t> taken_{0};
-    std::atomic<std::uint64_t> refused_{0};
+    atomic<std::uint32_t> inside_{0};
+    atomic<std::uint32_t> closed_{0};
+    atomic<std::uint32_t> pumping_{0};
+    atomic<std::uint64_t> waiting_{0};
+    atomic<std::uint64_t> taken_{0};
+    atomic<std::uint64_t> refused_{0};
     slot_ref next_{};        ///< guarded by pumping_: taken out of line, and not yet gone on
     bool has_next_ = false;  ///< guarded by pumping_
     bool blocked_ = false;   ///< guarded by pumping_: the next did not go on

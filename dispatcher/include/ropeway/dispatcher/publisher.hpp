@@ -16,6 +16,7 @@
 
 #include <ropeway/dispatcher/engine.hpp>
 #include <ropeway/dispatcher/publish_result.hpp>
+#include <ropeway/dispatcher/threading.hpp>
 
 namespace ropeway {
 
@@ -304,7 +305,7 @@ publish_result publisher<E>::publish_n(std::span<claimed<E>> packet,
 template <event_type E>
 wait_report publisher<E>::publish_and_wait(claimed<E>&& event, std::stop_token stop,
                                            std::chrono::nanoseconds deadline) {
-    using clock = std::chrono::steady_clock;
+    using clock = detail::steady_clock;
     wait_report report;
     publish_result& result = report.published;
     if (core_ == nullptr || !event) {

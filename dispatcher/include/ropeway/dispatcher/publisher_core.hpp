@@ -10,7 +10,6 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -23,6 +22,7 @@
 #include <ropeway/dispatcher/rescue_store.hpp>
 #include <ropeway/dispatcher/ring.hpp>
 #include <ropeway/dispatcher/subscription_core.hpp>
+#include <ropeway/dispatcher/threading.hpp>
 #include <ropeway/pool/slab.hpp>
 #include <ropeway/pool/thread_number.hpp>
 
@@ -53,7 +53,7 @@ struct claimed_slot {
 };
 
 struct publisher_core {
-    using clock = std::chrono::steady_clock;
+    using clock = steady_clock;
 
     publisher_core(engine& owner, std::uint32_t number, std::string name,
                    const publisher_params& params, slab_params slots);
@@ -142,7 +142,7 @@ struct publisher_core {
             return false;
         }
         // Relaxed: only a thread that breaks the rule races here; `full` tells it exactly.
-        inside_.store(std::uint32_t{thread_number()} + 1, std::memory_order_relaxed);
+        inside_.store(caller(), std::memory_order_relaxed);
         if (closed_meanwhile()) [[unlikely]] {
             return false;
         }
@@ -257,7 +257,7 @@ struct publisher_core {
     std::uint64_t recycle_all() noexcept;
 
     // Shared: written by the publisher at each commit, read by workers.
-    alignas(cache_block) std::atomic<std::uint64_t> tail{0};
+    alignas(cache_block) atomic<std::uint64_t> tail{0};
 
     // Constant after construction, but for what they lead to.
     alignas(cache_block) std::array<ring, ring_classes> rings{};
@@ -271,28 +271,28 @@ struct publisher_core {
     std::vector<std::unique_ptr<rescue_store>> stores_;
 
     // Control words, rarely written.
-    alignas(cache_block) std::atomic<std::uint32_t> closed_{0};
+    alignas(cache_block) atomic<std::uint32_t> closed_{0};
     // See await_next().
-    std::atomic<std::uint64_t> awaited_{0};  ///< sequence; 0 = none ever
-    std::atomic<std::uint64_t> cancelled_{0};
+    atomic<std::uint64_t> awaited_{0};  ///< sequence; 0 = none ever
+    atomic<std::uint64_t> cancelled_{0};
     ring_class awaited_in_ = ring_class::market;
     std::uint64_t awaited_by_ = 0;  ///< bits of the subscriptions that lived then; the publisher's
-    std::unique_ptr<std::atomic<std::uint64_t>[]> outcomes_;  ///< {sequence:61, outcome:3}
+    std::unique_ptr<atomic<std::uint64_t>[]> outcomes_;  ///< {sequence:61, outcome:3}
     std::unique_ptr<fanout_sample[]> samples_;
     histogram_cells fanout_ns_;  ///< publish to the last handler; the publisher's, as the next
     counter_cell fanout_work_;   ///< ticks: what the handlers took one after the other
     counter_cell fanout_room_;   ///< ticks: what as many workers as could help had time for
     /// Tails that the supervisor saw, a millisecond apart.
     struct seen_tail {
-        std::atomic<std::uint64_t> market{0};
-        std::atomic<std::uint64_t> critical{0};
-        std::atomic<std::uint64_t> at{0};  ///< ticks; 0 = none
+        atomic<std::uint64_t> market{0};
+        atomic<std::uint64_t> critical{0};
+        atomic<std::uint64_t> at{0};  ///< ticks; 0 = none
     };
     static constexpr std::size_t seen_tails = 512;
     std::unique_ptr<seen_tail[]> seen_;
-    std::atomic<std::uint64_t> seen_count_{0};
+    atomic<std::uint64_t> seen_count_{0};
     /// A recent position of each ring, for readers that have only tail's 32 bits.
-    std::array<std::atomic<std::uint64_t>, ring_classes> base_{};
+    std::array<atomic<std::uint64_t>, ring_classes> base_{};
 
   private:
     /// After inside_ was set: true, and out again, when the publisher was closed before.
@@ -374,10 +374,10 @@ struct publisher_core {
     // Places [position_[0], claim_next_) of the market ring are claimed: their slots are with the
     // user, but for those marked `back`. A claim below `full` leaves the slot's header as it was;
     // publishing or abandoning it writes the header.
-    alignas(cache_block) std::atomic<std::uint32_t> inside_{0};  ///< thread number + 1
+    alignas(cache_block) atomic<std::uint32_t> inside_{0};  ///< thread number + 1
     /// 1: events are stamped with the engine's table and not committed yet; the engine waits for 0
     /// before it frees a table.
-    std::atomic<std::uint32_t> stamping_{0};
+    atomic<std::uint32_t> stamping_{0};
     bool eager_ = false;  ///< guard level full: recycle at every publish
     std::array<std::uint64_t, ring_classes> position_{};
     std::array<std::uint64_t, ring_classes> limit_{};
@@ -394,9 +394,9 @@ struct publisher_core {
     std::vector<limbo_slot> limbo_;
     std::vector<std::uint32_t> generation_;
     std::vector<std::uint8_t> marks_;  ///< mark
-    std::unique_ptr<std::atomic<std::uint32_t>[]> entries_;
+    std::unique_ptr<atomic<std::uint32_t>[]> entries_;
     std::unique_ptr<cursor_block[]> cursors_;
-    std::unique_ptr<std::atomic<std::uint64_t>[]> masks_;
+    std::unique_ptr<atomic<std::uint64_t>[]> masks_;
     counter_cell unwanted_;
     counter_cell critical_unwanted_;
     counter_cell refused_;
@@ -404,8 +404,8 @@ struct publisher_core {
     counter_cell abandoned_;
     counter_cell waits_;
     counter_cell exchanges_;
-    std::mutex closing_;  ///< guards all of the above once closed; never taken before
-    std::atomic<std::uint32_t> closing_owner_{0};  ///< thread number + 1 of who holds closing_
+    mutex closing_;  ///< guards all of the above once closed; never taken before
+    atomic<std::uint32_t> closing_owner_{0};  ///< thread number + 1 of who holds closing_
 };
 
 }  // namespace ropeway::detail

@@ -17,6 +17,7 @@
 
 #include <ropeway/consumer/stats.hpp>
 #include <ropeway/dispatcher/ring.hpp>
+#include <ropeway/dispatcher/threading.hpp>
 #include <ropeway/pool/cache_line.hpp>
 #include <ropeway/pool/slot.hpp>
 
@@ -74,8 +75,8 @@ class backlog {
   private:
     std::uint64_t mask_;
     std::unique_ptr<kept_event[]> places_;
-    alignas(cache_block) std::atomic<std::uint64_t> front_{0};
-    alignas(cache_block) std::atomic<std::uint64_t> back_{0};
+    alignas(cache_block) atomic<std::uint64_t> front_{0};
+    alignas(cache_block) atomic<std::uint64_t> back_{0};
 };
 
 /// One cell per conflation key, each empty or with the latest event of its key. The publisher folds
@@ -109,12 +110,17 @@ class conflation_table {
                 continue;
             }
             // acq_rel: the bit first, then the cell: one filled in between sets the bit again.
-            std::uint64_t bits = dirty_[word].exchange(0, std::memory_order_acq_rel);
+            std::uint64_t bits = planted(planted_bug::cell_before_bit)
+                                     ? dirty_[word].load(std::memory_order_acquire)
+                                     : dirty_[word].exchange(0, std::memory_order_acq_rel);
             for (; bits != 0; bits &= bits - 1) {
                 const auto cell = word * 64 + static_cast<std::uint32_t>(__builtin_ctzll(bits));
                 if (const std::uint64_t content = take(cell); content != 0) {
                     got(cell, content);
                 }
+            }
+            if (planted(planted_bug::cell_before_bit)) {
+                dirty_[word].store(0, std::memory_order_release);
             }
         }
     }
@@ -143,8 +149,8 @@ class conflation_table {
     std::uint32_t used_ = 0;
     std::vector<std::uint64_t> hashed_keys_;   ///< the publisher's, as the next
     std::vector<std::uint32_t> hashed_cells_;  ///< cell + 1; 0 = free
-    std::unique_ptr<std::atomic<std::uint64_t>[]> cells_;
-    std::unique_ptr<std::atomic<std::uint64_t>[]> dirty_;
+    std::unique_ptr<atomic<std::uint64_t>[]> cells_;
+    std::unique_ptr<atomic<std::uint64_t>[]> dirty_;
 };
 
 /// See the file's head.
@@ -184,6 +190,13 @@ struct rescue_store {
     /// True when events out of their cells, or in the backlog, wait for the worker.
     [[nodiscard]] bool left(ring_class c) const noexcept {
         return c == ring_class::critical ? !critical.empty() : head != taken.size();
+    }
+    /// Sequence of the first of them; 0 = none.
+    [[nodiscard]] std::uint64_t first_left(ring_class c) const noexcept {
+        if (!left(c)) {
+            return 0;
+        }
+        return c == ring_class::critical ? critical.front().sequence : taken[head].sequence;
     }
     /// Before a subscription joins.
     void begin(std::uint32_t conflation_keys);

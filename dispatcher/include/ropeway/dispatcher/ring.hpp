@@ -19,6 +19,7 @@
 #include <cstdint>
 
 #include <ropeway/consumer/stats.hpp>
+#include <ropeway/dispatcher/threading.hpp>
 #include <ropeway/pool/cache_line.hpp>
 
 namespace ropeway::detail {
@@ -72,22 +73,24 @@ struct pin_word {
 
 /// A subscription's place in one ring: a block of its own, and one for the rescue's counts.
 struct alignas(cache_block) cursor_block {
-    std::atomic<std::uint64_t> cursor{cursor_word::closed_bit};  ///< see invariants 2 and 3
-    std::atomic<std::uint64_t> pin{0};                           ///< written by the worker only
+    atomic<std::uint64_t> cursor{cursor_word::closed_bit};  ///< see invariants 2 and 3
+    atomic<std::uint64_t> pin{0};                           ///< written by the worker only
     // Written by the publisher in a rescue, before the store that ends it.
-    std::atomic<std::uint64_t> lost{0};
-    std::atomic<std::uint64_t> first_lost{0};  ///< sequence
-    std::atomic<std::uint64_t> last_lost{0};   ///< sequence
-    std::atomic<std::uint64_t> rescues{0};
-    std::atomic<std::uint64_t> episode_first{0};  ///< sequence: first one lost of this episode
-    std::atomic<std::uint64_t> told{0};           ///< of `lost`, in stream; the worker's
+    atomic<std::uint64_t> lost{0};
+    atomic<std::uint64_t> first_lost{0};  ///< sequence
+    atomic<std::uint64_t> last_lost{0};   ///< sequence
+    atomic<std::uint64_t> rescues{0};
+    atomic<std::uint64_t> episode_first{0};  ///< sequence: first one lost of this episode
+    atomic<std::uint64_t> told{0};           ///< of `lost`, in stream; the worker's
     /// 1: the store holds events. Set by the publisher, cleared by the worker before it takes them.
-    std::atomic<std::uint32_t> kept{0};
+    atomic<std::uint32_t> kept{0};
     /// Every event of this ring with a lower sequence was handled, for those who come after.
-    std::atomic<std::uint64_t> handled{0};
+    atomic<std::uint64_t> handled{0};
+    /// Sequence of the first kept event, 0 = none, as whoever held the subscription last left them.
+    atomic<std::uint64_t> first_kept{0};
     /// What the publisher does when it is about to lap the cursor: an `overflow`. Written by
     /// whoever holds the subscription; the publisher reads it after it has set the rescue bit.
-    std::atomic<std::uint32_t> policy{0};
+    atomic<std::uint32_t> policy{0};
     /// A subscription that is being ended while its worker may be in the middle of a batch; for
     /// cursors that the worker moves by plain stores, which would wipe the closed bit.
     enum abandoned_state : std::uint32_t {
@@ -95,25 +98,25 @@ struct alignas(cache_block) cursor_block {
         stops = 1,      ///< the worker takes nothing more; set before a barrier on every thread
         abandoned = 2,  ///< the publisher looks at the pin only
     };
-    std::atomic<std::uint32_t> left_behind{kept_up};
+    atomic<std::uint32_t> left_behind{kept_up};
     /// 1: an episode of losses lasts. Set by the publisher, cleared by the supervisor.
-    std::atomic<std::uint32_t> losing{0};
+    atomic<std::uint32_t> losing{0};
     /// 1: ended by overflow::disconnect.
-    std::atomic<std::uint32_t> disconnected{0};
+    atomic<std::uint32_t> disconnected{0};
     /// The subscription's name, interned: here, because its block may be in other hands already.
-    std::atomic<std::uint32_t> site{0};
-    alignas(cache_block) std::atomic<std::uint64_t> lost_by_kind[max_event_kinds]{};
+    atomic<std::uint32_t> site{0};
+    alignas(cache_block) atomic<std::uint64_t> lost_by_kind[max_event_kinds]{};
 };
 static_assert(sizeof(cursor_block) == 2 * cache_block);
-static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
+static_assert(atomic<std::uint64_t>::is_always_lock_free);
 
 /// One ring of a publisher. Constant after construction, but for what the pointers lead to.
 struct ring {
-    std::atomic<std::uint32_t>* entries = nullptr;  ///< slot index of each place
+    atomic<std::uint32_t>* entries = nullptr;  ///< slot index of each place
     cursor_block* cursors = nullptr;                ///< one per possible subscription
     /// Who may want the event of each place, a bit each; see mask_table.hpp. All set unless
     /// stamped.
-    std::atomic<std::uint64_t>* masks = nullptr;
+    atomic<std::uint64_t>* masks = nullptr;
     std::uint32_t capacity = 0;
     std::uint32_t mask = 0;
 };

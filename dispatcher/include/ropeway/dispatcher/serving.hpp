@@ -41,7 +41,8 @@ struct taken_range {
                               ring_class c) noexcept;
 
 /// Takes up to `limit` kept events into the empty inbox; false when there is none to deliver yet.
-/// After look_at(), whose place bounds what may be delivered.
+/// After look_at(), whose place bounds what may be delivered. Says in the context whether another
+/// call may find more.
 [[nodiscard]] bool take_kept(subscription_core& sub, publisher_core& from, ring_class c,
                              std::uint32_t limit, const taken_range& at,
                              serve_context& context) noexcept;

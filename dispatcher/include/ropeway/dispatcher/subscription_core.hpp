@@ -16,6 +16,7 @@
 #include <ropeway/consumer/stats.hpp>
 #include <ropeway/dispatcher/params.hpp>
 #include <ropeway/dispatcher/ring.hpp>
+#include <ropeway/dispatcher/threading.hpp>
 #include <ropeway/pool/slot.hpp>
 
 namespace ropeway {
@@ -98,18 +99,23 @@ struct subscription_core {
     /// marked from inside a handler, the worker that lets it go or takes it next.
     enum closing_state : std::uint32_t { stays = 0, waited_for = 1, marked = 2 };
     /// The version that handlers begun from now on are held to; see flip_and_wait().
-    alignas(cache_block) std::atomic<std::uint64_t> acknowledged{0};
+    alignas(cache_block) atomic<std::uint64_t> acknowledged{0};
 
     // Shared, taken by CAS.
-    alignas(cache_block) std::atomic<std::uint32_t> owned{dead};
-    /// Not 0: the inbox holds leftovers. Written by the holder of owned before it lets go.
-    std::atomic<std::uint32_t> pending{0};
+    alignas(cache_block) atomic<std::uint32_t> owned{dead};
+    /// What of its events lies outside of rings. Written by the holder of owned before it lets go.
+    enum pending_state : std::uint32_t {
+        nothing = 0,
+        can_go_on = 1,
+        waits_for_others = 2,  ///< all of it
+    };
+    atomic<std::uint32_t> pending{nothing};
     /// Set by unsubscribe; whoever holds owned stops serving.
-    std::atomic<std::uint32_t> closing{stays};
+    atomic<std::uint32_t> closing{stays};
 
     // Constant while the subscription lives.
     alignas(cache_block) consumer_face face{};
-    std::atomic<const interest*> interested{nullptr};  ///< see set_interest()
+    atomic<const interest*> interested{nullptr};  ///< see set_interest()
     std::uint32_t number = 0;
     std::uint32_t group = 0;  ///< who serves it; see execution
     delivery_mode delivery = delivery_mode::duplicate;
@@ -121,25 +127,25 @@ struct subscription_core {
     std::string name{};
     enum disconnect_state : std::uint32_t { connected = 0, lapped = 1, disconnected = 2 };
     /// overflow::disconnect. `lapped` by a publisher: whoever serves it next ends all market data.
-    std::atomic<std::uint32_t> market_data{connected};
+    atomic<std::uint32_t> market_data{connected};
 
     /// Asked for, only what was committed up to `drain_cut` is still taken; then nothing more.
     enum drain_state : std::uint32_t { flows = 0, drains = 1, drained = 2 };
-    std::atomic<std::uint32_t> draining{flows};
+    atomic<std::uint32_t> draining{flows};
     std::array<std::uint64_t, max_live_publishers>
         drain_cut{};  ///< sequences; published by draining
     /// Not 0: in quarantine until then (ticks). Written by whoever holds it.
-    std::atomic<std::uint64_t> quarantined_until{0};
+    atomic<std::uint64_t> quarantined_until{0};
     /// 1: on_timer() is to be called. Set by the supervisor.
-    std::atomic<std::uint32_t> timer_due{0};
-    std::atomic<std::uint64_t> timer_ticks{0};  ///< 0: it has none
-    std::atomic<std::uint64_t> timer_next{0};   ///< ticks; the supervisor's
+    atomic<std::uint32_t> timer_due{0};
+    atomic<std::uint64_t> timer_ticks{0};  ///< 0: it has none
+    atomic<std::uint64_t> timer_next{0};   ///< ticks; the supervisor's
     /// Bits of the subscriptions that it comes after.
-    std::atomic<std::uint64_t> after{0};
+    atomic<std::uint64_t> after{0};
     /// Not 0: somebody comes after it, so that it says how far it is.
-    std::atomic<std::uint32_t> followed{0};
+    atomic<std::uint32_t> followed{0};
     /// 1: it is to say so even if it has nothing to do.
-    std::atomic<std::uint32_t> to_announce{0};
+    atomic<std::uint32_t> to_announce{0};
     /// From these sequences on it sees every event, by publisher. Written when it joins.
     std::array<std::uint64_t, max_live_publishers> first_sequence{};
 
