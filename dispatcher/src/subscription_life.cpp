@@ -232,9 +232,6 @@ std::uint64_t engine::close_cursor(cursor_block& block) noexcept {
 }
 
 void engine::wait_out_rescue(cursor_block& block) noexcept {
-    if (planted(planted_bug::close_mid_rescue)) {
-        return;
-    }
     backoff wait;
     // Acquire pairs with rescue()'s end.
     while ((block.cursor.load(std::memory_order_acquire) & cursor_word::rescue_bit) != 0) {

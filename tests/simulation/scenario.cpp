@@ -54,6 +54,8 @@ struct consumer {
     consumer_model model;
     manners behaves;
     bool inside = false;
+    /// Of the event that its handler has; ~0 for a critical one.
+    std::uint64_t version_inside = 0;
     ropeway::subscription handle{};
     consumer* after = nullptr;  ///< it comes after that one, which stays
 };
@@ -140,6 +142,8 @@ class scenario {
         check(!std::exchange(me.inside, true), me.model.name() + ": two handlers at once");
         check(violated == nullptr, violated == nullptr ? "" : violated);
         me.model.takes(event, facts);
+        me.version_inside =
+            ropeway::is_critical(event.kind) ? ~std::uint64_t{0} : event.routing_version;
         if (me.after != nullptr) {
             check(me.after->model.past(facts.publisher, facts.sequence, d_.routing_version()),
                   me.model.name() + ": before the one that it comes after");
@@ -359,6 +363,7 @@ class scenario {
             }
         }
         if (stop_at != ops_of_control) {
+            static_cast<void>(simulation::eventually([] { return counts.all() >= 200; }));
             ++counts.stops;
             stopped_ = true;
             report_ = d_.stop(up_to(300us));
@@ -374,6 +379,8 @@ class scenario {
         if (flipped.acknowledged) {
             for (const auto& one : consumers_) {
                 one->model.floor(flipped.version);
+                check(!one->inside || one->version_inside >= flipped.version,
+                      one->model.name() + ": still handles a stale event after the flip");
             }
             floor_ = std::max(floor_, flipped.version);
         }

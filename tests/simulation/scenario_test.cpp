@@ -34,4 +34,5 @@ TEST_CASE("every delivery of every seed is what the model says", "[scenario]") {
               << sum.joins << " joins, " << sum.leaves << " leaves, " << sum.changes
               << " changes, " << sum.stops << " stops; least operations of a seed " << least << '\n';
     CHECK(went);
+    CHECK(least >= 200);
 }

@@ -38,7 +38,6 @@ enum class planted_bug : std::uint8_t {
     backlog_drops,       ///< a critical event that finds the backlog full is passed over
     leftovers_forgotten, ///< who lets go of a subscription says nothing of its inbox
     early_drained,       ///< a drain ends while events wait in an inbox
-    close_mid_rescue,    ///< a cursor is closed without waiting for the rescue at work
 };
 
 #if defined(ROPEWAY_SIMULATION)
