@@ -128,8 +128,8 @@ void engine::look_again(subscription_core& sub) noexcept {
     // We do not count as a worker: between `owned` and the look at the rings. Pairs with wake().
     std::atomic_thread_fence(std::memory_order_seq_cst);
     // Relaxed: ordered by the fence. Before start() nobody is woken; it looks itself.
-    if (started_.load(std::memory_order_relaxed) != 0 &&
-        sub.execution != execution_mode::inline_ && ready(sub)) {
+    if (started_.load(std::memory_order_relaxed) != 0 && sub.execution != execution_mode::inline_ &&
+        ready(sub)) {
         wake_group(*groups_[sub.group]);
     }
 }

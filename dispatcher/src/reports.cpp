@@ -210,9 +210,9 @@ std::vector<memory_use> engine::memory() const {
         const publisher_core& core = *from;
         std::size_t tables = core.slots_.guard_memory_bytes() + sizeof(publisher_core);
         for (const ring& places : core.rings) {
-            tables += places.capacity * (sizeof(atomic<std::uint32_t>) +
-                                         sizeof(atomic<std::uint64_t>)) +
-                      params_.max_subscriptions * sizeof(cursor_block);
+            tables +=
+                places.capacity * (sizeof(atomic<std::uint32_t>) + sizeof(atomic<std::uint64_t>)) +
+                params_.max_subscriptions * sizeof(cursor_block);
         }
         for (const auto& store : core.stores_) {
             tables += store == nullptr ? 0 : store->bytes();

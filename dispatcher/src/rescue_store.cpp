@@ -43,8 +43,7 @@ std::uint32_t conflation_table::cell_of(std::uint64_t key) noexcept {
 }
 
 std::size_t conflation_table::bytes() const noexcept {
-    return keys_ * sizeof(atomic<std::uint64_t>) +
-           words_ * sizeof(atomic<std::uint64_t>) +
+    return keys_ * sizeof(atomic<std::uint64_t>) + words_ * sizeof(atomic<std::uint64_t>) +
            hashed_keys_.size() * (sizeof(std::uint64_t) + sizeof(std::uint32_t));
 }
 

@@ -219,7 +219,8 @@ bool take_kept(subscription_core& sub, publisher_core& from, ring_class c, std::
         held_back = store.head != store.ready;
     }
     sub.kept_left |= store.left(c);
-    context.more |= count != 0 || !held_back;  // a rescue may be at work: its end tells what goes first
+    context.more |=
+        count != 0 || !held_back;  // a rescue may be at work: its end tells what goes first
     if (count == 0) {
         return false;
     }

@@ -55,9 +55,7 @@ class supervisor {
     void start(const std::string& name, round run, void* of);
     /// Ends and joins the thread; not from the thread itself.
     void stop() noexcept;
-    [[nodiscard]] bool is_this_thread() const noexcept {
-        return is_this(thread_);
-    }
+    [[nodiscard]] bool is_this_thread() const noexcept { return is_this(thread_); }
     /// Something runs from now on. By whoever made it run, after he did.
     void unpark() noexcept {
         // seq_cst: in one order with what made it run and the supervisor's last look; see loop().

@@ -145,8 +145,8 @@ struct worker_group {
     alignas(cache_block) atomic<std::uint64_t> jobs{0};   ///< job_word
     atomic<std::uint64_t> members{0};                     ///< bits of its subscriptions
     atomic<std::uint64_t> wakes{0};                       ///< jobs asked for
-    counter_cell replaced;                                     ///< the supervisor's
-    counter_cell stalls;                                       ///< the supervisor's
+    counter_cell replaced;                                ///< the supervisor's
+    counter_cell stalls;                                  ///< the supervisor's
 };
 
 }  // namespace ropeway::detail

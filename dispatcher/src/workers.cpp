@@ -465,8 +465,7 @@ void engine::drain(stop_report& report, std::chrono::steady_clock::time_point un
     }
     stopping_.store(1, std::memory_order_release);  // pairs with stopping()
     // Workers look at `stopping` between slices; a stuck handler keeps its worker.
-    const auto grace =
-        std::max(until, steady_clock::now() + std::chrono::milliseconds{50});
+    const auto grace = std::max(until, steady_clock::now() + std::chrono::milliseconds{50});
     while (anything_runs() && steady_clock::now() < grace) {
         sleep_for(std::chrono::microseconds{50});
     }

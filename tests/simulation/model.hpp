@@ -34,8 +34,7 @@ struct ride {
 }  // namespace ropeway_test
 
 template <>
-struct ropeway::event_traits<ropeway_test::ride>
-    : ropeway::event_traits_base<ropeway_test::ride> {
+struct ropeway::event_traits<ropeway_test::ride> : ropeway::event_traits_base<ropeway_test::ride> {
     [[nodiscard]] static constexpr bool conflatable(std::uint32_t kind) noexcept {
         return kind == static_cast<std::uint32_t>(ropeway::event_kind::quote);
     }
@@ -76,10 +75,9 @@ struct wish {
     std::array<std::uint64_t, most_feeds> until{not_yet, not_yet};
 
     [[nodiscard]] bool wants(const ride& event) const {
-        return kinds.contains(event.kind) &&
-               (instruments.empty() || event.instrument == 0 ||
-                std::find(instruments.begin(), instruments.end(), event.instrument) !=
-                    instruments.end());
+        return kinds.contains(event.kind) && (instruments.empty() || event.instrument == 0 ||
+                                              std::find(instruments.begin(), instruments.end(),
+                                                        event.instrument) != instruments.end());
     }
 };
 
@@ -134,8 +132,7 @@ class consumer_model {
         expect(sent.critical || event.routing_version >= floor_, "a stale event");
         expect(event.before == 0 || conflates_, "a folded event");
         place& at = places_[feed];
-        expect(at.got.size() < facts.sequence || at.got[facts.sequence - 1] == 0,
-               "an event twice");
+        expect(at.got.size() < facts.sequence || at.got[facts.sequence - 1] == 0, "an event twice");
         std::uint64_t& last = at.last[sent.critical ? 1 : 0];
         expect(facts.sequence > last, "an event out of order");
         for (std::uint64_t s = last + 1; !sent.critical && s < facts.sequence; ++s) {
@@ -163,8 +160,8 @@ class consumer_model {
         const feed_model::entry& sent = feeds_[feed].at(sequence);
         const place& at = places_[feed];
         return sequence < first_[feed] || has(feed, sequence) || !surely_wants(feed, sequence) ||
-               (!sent.critical && (lossy_ || sent.event.routing_version < version ||
-                                   at.last[0] > sequence));
+               (!sent.critical &&
+                (lossy_ || sent.event.routing_version < version || at.last[0] > sequence));
     }
     [[nodiscard]] bool has(std::size_t feed, std::uint64_t sequence) const {
         const place& at = places_[feed];
@@ -204,9 +201,8 @@ class consumer_model {
                 }
             }
             for (const auto& [instrument, s] : latest) {
-                expect_at_end(
-                    has(feed, s) || feeds_[feed].at(s).event.routing_version < version,
-                    "the latest event of a key is lost", feed, s);
+                expect_at_end(has(feed, s) || feeds_[feed].at(s).event.routing_version < version,
+                              "the latest event of a key is lost", feed, s);
             }
         }
     }
@@ -223,8 +219,8 @@ class consumer_model {
         const std::string counts =
             ": wanted " + std::to_string(wanted) + ", done " + std::to_string(stats.consumer.done) +
             ", failed " + std::to_string(stats.consumer.failed) + ", filtered " +
-            std::to_string(stats.consumer.filtered) + ", dropped " +
-            std::to_string(stats.dropped) + ", conflated " + std::to_string(stats.conflated);
+            std::to_string(stats.consumer.filtered) + ", dropped " + std::to_string(stats.dropped) +
+            ", conflated " + std::to_string(stats.conflated);
         simulation::check(handled_ == stats.consumer.done + stats.consumer.failed,
                           name_ + ": handled " + std::to_string(handled_) + counts);
         simulation::check(wanted == known, name_ + ": counts do not add up" + counts);

@@ -26,8 +26,9 @@ thread_local scenario_counts counts;
 thread_local const char* violated = nullptr;
 
 constexpr std::uint32_t instruments = 4;
-constexpr int ops_of_feed = 150;
-constexpr int ops_of_control = 40;
+constexpr int ops_of_feed = 70;
+constexpr unsigned least_ops = 200;
+constexpr int ops_of_control = 30;
 constexpr kind_set every_kind{event_kind::trade | event_kind::quote | event_kind::execution_report |
                               event_kind::control_ack};
 
@@ -81,11 +82,11 @@ class scenario {
         });
         const std::size_t feeds = 1 + random(most_feeds);
         for (std::size_t i = 0; i < feeds; ++i) {
-            feeds_.push_back(d_.publisher("feed" + std::to_string(i),
-                                          {.market_capacity = 16,
-                                           .critical_capacity = 16,
-                                           .spare_claims = 8,
-                                           .deadline = one_in(3) ? 200us : 20ms}));
+            feeds_.push_back(
+                d_.publisher("feed" + std::to_string(i), {.market_capacity = 16,
+                                                          .critical_capacity = 16,
+                                                          .spare_claims = 8,
+                                                          .deadline = one_in(3) ? 200us : 20ms}));
         }
         join(overflow::block, true);  // somebody wants everything
         for (std::uint64_t more = 1 + random(4); more != 0; --more) {
@@ -131,7 +132,7 @@ class scenario {
         return out;
     }
     [[nodiscard]] static overflow any_policy() {
-        constexpr std::array all{overflow::block, overflow::drop_oldest, overflow::conflate,
+        constexpr std::array all{overflow::block,      overflow::drop_oldest, overflow::conflate,
                                  overflow::disconnect, overflow::drop_oldest, overflow::conflate};
         return all[random(all.size())];
     }
@@ -206,8 +207,8 @@ class scenario {
         ropeway::subscription_params params{.kinds = wants.kinds, .instruments = wants.instruments};
         params.backlog = one_in(3) ? 16 : 1024;
         params.conflation_keys = 64;
-        params.order = one_in(3) ? ropeway::event_order::in_sequence
-                                 : ropeway::event_order::critical_first;
+        params.order =
+            one_in(3) ? ropeway::event_order::in_sequence : ropeway::event_order::critical_first;
         constexpr std::array ways{ropeway::duplicate, ropeway::in_place, ropeway::original};
         params.delivery = ways[random(ways.size())];
         if (one_in(4)) {
@@ -216,8 +217,8 @@ class scenario {
             params.execution = ropeway::execution_mode::inline_;
             how.stalls_one_in = 0;
         }
-        auto made = std::make_unique<consumer>(
-            models_, name_of(consumers_.size(), policy, params), policy, params.order, wants, how);
+        auto made = std::make_unique<consumer>(models_, name_of(consumers_.size(), policy, params),
+                                               policy, params.order, wants, how);
         consumer& mine = *made;
         if (!all && one_in(6)) {
             params.after.push_back(&consumers_.front()->handle);
@@ -228,12 +229,14 @@ class scenario {
         for (std::size_t feed = 0; feed < most_feeds; ++feed) {
             mine.model.starts_at(feed, not_yet);
         }
-        mine.handle = d_.subscribe(mine.model.name(), policy, std::move(params),
-                                   [this, &mine](const ride& event, const ropeway::delivery& facts) {
-                                       handle(mine, event, facts);
-                                   });
+        mine.handle =
+            d_.subscribe(mine.model.name(), policy, std::move(params),
+                         [this, &mine](const ride& event, const ropeway::delivery& facts) {
+                             handle(mine, event, facts);
+                         });
         for (std::size_t feed = 0; feed < feeds_.size(); ++feed) {
-            mine.model.starts_at(feed, mine.handle.first_sequence(static_cast<std::uint32_t>(feed)));
+            mine.model.starts_at(feed,
+                                 mine.handle.first_sequence(static_cast<std::uint32_t>(feed)));
         }
     }
 
@@ -262,9 +265,14 @@ class scenario {
     }
 
     void fill(std::size_t feed, ropeway::claimed<ride>& slot) {
-        constexpr std::array kinds{event_kind::trade, event_kind::quote, event_kind::quote,
-                                   event_kind::trade, event_kind::quote, event_kind::quote,
-                                   event_kind::execution_report, event_kind::control_ack};
+        constexpr std::array kinds{event_kind::trade,
+                                   event_kind::quote,
+                                   event_kind::quote,
+                                   event_kind::trade,
+                                   event_kind::quote,
+                                   event_kind::quote,
+                                   event_kind::execution_report,
+                                   event_kind::control_ack};
         slot->kind = kinds[random(kinds.size())];
         slot->instrument = static_cast<std::uint32_t>(random(instruments + 1));
         slot->id = ++next_id_;
@@ -272,8 +280,7 @@ class scenario {
         simulation::point();
         slot->check = slot->sum();
         models_[feed].entries.push_back(
-            {.event = *slot,
-             .critical = ropeway::is_critical(slot->kind)});
+            {.event = *slot, .critical = ropeway::is_critical(slot->kind)});
     }
 
     /// False: nothing more can be published.
@@ -324,7 +331,7 @@ class scenario {
     }
 
     void feed(std::size_t feed) {
-        for (int op = 0; op < ops_of_feed; ++op) {
+        for (int op = 0; op < ops_of_feed || counts.all() < least_ops; ++op) {
             if (one_in(20)) {
                 ++counts.laps;
                 for (std::uint64_t burst = 17 + random(20); burst != 0; --burst) {
@@ -363,7 +370,7 @@ class scenario {
             }
         }
         if (stop_at != ops_of_control) {
-            static_cast<void>(simulation::eventually([] { return counts.all() >= 200; }));
+            static_cast<void>(simulation::eventually([] { return counts.all() >= least_ops; }));
             ++counts.stops;
             stopped_ = true;
             report_ = d_.stop(up_to(300us));

@@ -31,8 +31,8 @@ TEST_CASE("every delivery of every seed is what the model says", "[scenario]") {
     });
     std::cout << went.text() << "; " << sum.publishes << " events, " << sum.laps << " laps, "
               << sum.throws << " throws, " << sum.stalls << " stalls, " << sum.flips << " flips, "
-              << sum.joins << " joins, " << sum.leaves << " leaves, " << sum.changes
-              << " changes, " << sum.stops << " stops; least operations of a seed " << least << '\n';
+              << sum.joins << " joins, " << sum.leaves << " leaves, " << sum.changes << " changes, "
+              << sum.stops << " stops; least operations of a seed " << least << '\n';
     CHECK(went);
     CHECK(least >= 200);
 }

@@ -77,7 +77,9 @@ TEST_CASE("time is virtual, and passes in order") {
 }
 
 TEST_CASE("failures end the run with their reason") {
-    const auto failed = [](auto body) { return simulation::run({.seed = 7, .most_points = 10'000}, body); };
+    const auto failed = [](auto body) {
+        return simulation::run({.seed = 7, .most_points = 10'000}, body);
+    };
     auto went = failed([] { simulation::check(false, "as expected"); });
     CHECK_FALSE(went);
     CHECK(went.failure == "as expected");
@@ -152,11 +154,11 @@ TEST_CASE("a dispatcher in a simulation delivers what was published") {
         params.max_publishers = 1;
         ropeway::dispatcher<ropeway::market_event> d{params};
         std::vector<std::uint64_t> got;
-        auto sub = d.subscribe("all", ropeway::overflow::block, {},
-                               [&](const ropeway::market_event& e) {
-                                   simulation::pass(2us);
-                                   got.push_back(e.user);
-                               });
+        auto sub =
+            d.subscribe("all", ropeway::overflow::block, {}, [&](const ropeway::market_event& e) {
+                simulation::pass(2us);
+                got.push_back(e.user);
+            });
         auto feed = d.publisher("feed", {.market_capacity = 16, .critical_capacity = 16});
         d.start();
         for (std::uint64_t i = 0; i < 40; ++i) {

@@ -375,9 +375,7 @@ void pass(std::chrono::nanoseconds time) noexcept {
     }
 }
 
-std::uint32_t number() noexcept {
-    return this_scheduler == nullptr ? 0 : this_scheduler->number();
-}
+std::uint32_t number() noexcept { return this_scheduler == nullptr ? 0 : this_scheduler->number(); }
 
 std::chrono::nanoseconds now() noexcept {
     return this_scheduler == nullptr ? std::chrono::nanoseconds{0} : this_scheduler->now();

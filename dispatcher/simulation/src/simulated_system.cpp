@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the system does for threads has no meaning for simulated ones, which never hold a store back.
+// What the system does for threads has no meaning for simulated ones, which never hold a store
+// back.
 #include <ropeway/dispatcher/threading.hpp>
 
 #include "system.hpp"

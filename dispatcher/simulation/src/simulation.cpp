@@ -44,8 +44,8 @@ std::string result::text() const {
         return "passed: " + std::to_string(runs) + " seeds, " + std::to_string(points) +
                " scheduling points, " + std::to_string(switches) + " switches";
     }
-    return "seed " + std::to_string(seed) + ": " + failure + " (again: ROPEWAY_SEED=" +
-           std::to_string(seed) + ")";
+    return "seed " + std::to_string(seed) + ": " + failure +
+           " (again: ROPEWAY_SEED=" + std::to_string(seed) + ")";
 }
 
 result run(const params& with, const std::function<void()>& body) {
@@ -67,9 +67,8 @@ result run(const params& with, const std::function<void()>& body) {
 }
 
 result explore(const exploration& with, const std::function<void()>& body) {
-    params one{.seed = with.first_seed,
-               .most_points = with.most_points,
-               .stack_bytes = with.stack_bytes};
+    params one{
+        .seed = with.first_seed, .most_points = with.most_points, .stack_bytes = with.stack_bytes};
     const std::uint64_t seeds = seed_asked_for(one.seed) ? 1 : with.seeds;
     result out;
     out.passed = true;

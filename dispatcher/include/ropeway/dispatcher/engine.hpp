@@ -139,9 +139,7 @@ class engine : public std::enable_shared_from_this<engine> {
         // Acquire pairs with flip(): what was done before the flip is visible to who sees it.
         return version_.load(std::memory_order_acquire);
     }
-    [[nodiscard]] const atomic<std::uint64_t>& version_source() const noexcept {
-        return version_;
-    }
+    [[nodiscard]] const atomic<std::uint64_t>& version_source() const noexcept { return version_; }
     /// Called by stop() for each critical event that a subscription wanted and did not get.
     using undelivered_callback = std::function<void(std::string_view, const void*)>;
     void set_undelivered(undelivered_callback callback) {

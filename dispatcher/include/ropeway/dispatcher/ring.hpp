@@ -113,7 +113,7 @@ static_assert(atomic<std::uint64_t>::is_always_lock_free);
 /// One ring of a publisher. Constant after construction, but for what the pointers lead to.
 struct ring {
     atomic<std::uint32_t>* entries = nullptr;  ///< slot index of each place
-    cursor_block* cursors = nullptr;                ///< one per possible subscription
+    cursor_block* cursors = nullptr;           ///< one per possible subscription
     /// Who may want the event of each place, a bit each; see mask_table.hpp. All set unless
     /// stamped.
     atomic<std::uint64_t>* masks = nullptr;

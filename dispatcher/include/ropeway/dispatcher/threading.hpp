@@ -25,19 +25,19 @@ namespace ropeway::detail {
 /// per protocol step that nothing else would miss.
 enum class planted_bug : std::uint8_t {
     none,
-    no_last_look,        ///< a worker leaves without looking once more
-    wake_before_tail,    ///< a publish looks for sleepers before its tail is out
-    no_pin,              ///< a worker copies from a range that it has not pinned
-    claim_by_store,      ///< a worker takes a contended range without asking whether it moved
-    pins_overlooked,     ///< the publisher writes into a place that is pinned
-    limbo_overlooked,    ///< a slot comes out of limbo while it is pinned
-    join_without_look,   ///< a subscription starts where the tail was before it was seen
-    old_version,         ///< a handler is held to the version before the one acknowledged
-    cell_before_bit,     ///< a worker empties a conflation cell before it clears its bit
-    kept_after_ring,     ///< what a rescue kept goes after what is still in the ring
-    backlog_drops,       ///< a critical event that finds the backlog full is passed over
-    leftovers_forgotten, ///< who lets go of a subscription says nothing of its inbox
-    early_drained,       ///< a drain ends while events wait in an inbox
+    no_last_look,         ///< a worker leaves without looking once more
+    wake_before_tail,     ///< a publish looks for sleepers before its tail is out
+    no_pin,               ///< a worker copies from a range that it has not pinned
+    claim_by_store,       ///< a worker takes a contended range without asking whether it moved
+    pins_overlooked,      ///< the publisher writes into a place that is pinned
+    limbo_overlooked,     ///< a slot comes out of limbo while it is pinned
+    join_without_look,    ///< a subscription starts where the tail was before it was seen
+    old_version,          ///< a handler is held to the version before the one acknowledged
+    cell_before_bit,      ///< a worker empties a conflation cell before it clears its bit
+    kept_after_ring,      ///< what a rescue kept goes after what is still in the ring
+    backlog_drops,        ///< a critical event that finds the backlog full is passed over
+    leftovers_forgotten,  ///< who lets go of a subscription says nothing of its inbox
+    early_drained,        ///< a drain ends while events wait in an inbox
 };
 
 #if defined(ROPEWAY_SIMULATION)

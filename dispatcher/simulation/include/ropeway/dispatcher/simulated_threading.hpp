@@ -189,7 +189,7 @@ class thread {
   public:
     thread() noexcept = default;
     template <class Run>
-        requires std::is_invocable_v<Run&>
+    requires std::is_invocable_v<Run&>
     explicit thread(Run&& run) : number_(start_thread(std::forward<Run>(run))) {}
     thread(const thread&) = delete;
     thread& operator=(const thread&) = delete;
@@ -201,9 +201,7 @@ class thread {
     ~thread() = default;
     [[nodiscard]] bool joinable() const noexcept { return number_ != 0; }
     void join() noexcept { simulated::join(std::exchange(number_, 0)); }
-    [[nodiscard]] bool is_this_thread() const noexcept {
-        return joinable() && number_ == number();
-    }
+    [[nodiscard]] bool is_this_thread() const noexcept { return joinable() && number_ == number(); }
 
   private:
     std::uint32_t number_ = 0;  ///< 0: none; the first simulated thread is never one of these

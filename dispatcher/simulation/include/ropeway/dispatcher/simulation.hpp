@@ -48,12 +48,12 @@ struct params {
 struct result {
     bool passed = false;
     std::uint64_t seed = 0;
-    std::string failure{};                ///< of a run that did not pass
-    std::uint64_t runs = 0;               ///< seeds tried
-    std::uint64_t points = 0;             ///< in all of them, as the next
-    std::uint64_t switches = 0;           ///< from one simulated thread to another
-    std::chrono::nanoseconds virtually{}; ///< time that passed
-    std::uint64_t trace = 0;              ///< of the last run: a hash over every switch
+    std::string failure{};                 ///< of a run that did not pass
+    std::uint64_t runs = 0;                ///< seeds tried
+    std::uint64_t points = 0;              ///< in all of them, as the next
+    std::uint64_t switches = 0;            ///< from one simulated thread to another
+    std::chrono::nanoseconds virtually{};  ///< time that passed
+    std::uint64_t trace = 0;               ///< of the last run: a hash over every switch
 
     [[nodiscard]] explicit operator bool() const noexcept { return passed; }
     /// One line: what happened, the seed, and how to run it again.
