@@ -137,6 +137,12 @@ bool publisher_core::refresh(ring_class c) noexcept {
         // covers.
         std::uint64_t word = block.cursor.load(std::memory_order_acquire);
         if (word == cursor_word::join) {
+            // The bit that we saw may be of the block's former life. One that is not live yet sees
+            // our tail when it is; acquire orders this look behind the cursor's.
+            if ((owner_->live() & engine::bit_of(number)) == 0 &&
+                !planted(planted_bug::join_of_old_life)) {
+                continue;
+            }
             // Whoever wins sets the stated start; acq_rel as for every hand-over of a cursor.
             if (block.cursor.compare_exchange_strong(word, cursor_word::at(tail_at),
                                                      std::memory_order_acq_rel,
