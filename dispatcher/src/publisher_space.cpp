@@ -43,11 +43,11 @@ bool publisher_core::make_free(ring_class c, wait_budget& budget, publish_result
     if (budget.deadline.count() <= 0) {
         return false;
     }
+    const auto begin = clock::now();  // first: what it waited is no less than its deadline
     if (budget.until == clock::time_point{}) {
         budget.until = end_of_wait(budget.deadline);
     }
     waits_.add(1);
-    const auto begin = clock::now();
     const bool passed = wait_for(c, budget.until);
     why.waited += clock::now() - begin;
     if (passed) {

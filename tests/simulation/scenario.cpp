@@ -327,6 +327,8 @@ class scenario {
         }
         model.entries.resize(before + result.count);
         model.committed = model.entries.size();
+        check(stopped_ || result.status != ropeway::publish_status::stopped,
+              "stopped, and nobody has stopped it");
         return result.status != ropeway::publish_status::stopped;
     }
 
@@ -370,7 +372,9 @@ class scenario {
             }
         }
         if (stop_at != ops_of_control) {
-            static_cast<void>(simulation::eventually([] { return counts.all() >= least_ops; }));
+            const bool goes_on =
+                simulation::eventually([] { return counts.all() >= least_ops; });
+            check(goes_on, goes_on ? "" : "publishers stand still:" + all_that_waits());
             ++counts.stops;
             stopped_ = true;
             report_ = d_.stop(up_to(300us));
@@ -507,7 +511,7 @@ class scenario {
                     return true;
                 },
                 500ms);
-            check(all, "events wait, and nobody takes them:" + all_that_waits());
+            check(all, all ? "" : "events wait, and nobody takes them:" + all_that_waits());
             ++counts.stops;
             report_ = d_.stop(1s);
             check(report_.clean(), "a stop that is not clean");

@@ -133,6 +133,7 @@ TEST_CASE("an exploration stops at the first seed that fails, and ROPEWAY_SEED r
     const auto fails_at = [](std::uint64_t seed) {
         return [seed] { simulation::check(simulation::seed() != seed, "this one"); };
     };
+    unsetenv("ROPEWAY_SEED");  // instrumented builds run fewer seeds
     auto went = simulation::explore({.first_seed = 10, .seeds = 50}, fails_at(25));
     CHECK_FALSE(went);
     CHECK(went.seed == 25);
@@ -141,8 +142,15 @@ TEST_CASE("an exploration stops at the first seed that fails, and ROPEWAY_SEED r
     went = simulation::explore({.seeds = 50}, fails_at(25));
     CHECK(went.runs == 1);
     CHECK(went.failure == "this one");
-    setenv("ROPEWAY_SEED", "x", 1);
-    CHECK_THROWS_WITH(simulation::explore({}, [] {}), Catch::Contains("\"x\""));
+    setenv("ROPEWAY_SEED", "20..30", 1);
+    went = simulation::explore({.seeds = 2}, fails_at(25));
+    CHECK(went.seed == 25);
+    CHECK(went.runs == 6);
+    for (const char* const wrong : {"x", "1..", "3..2", "1.2", "-1", "5 "}) {
+        setenv("ROPEWAY_SEED", wrong, 1);
+        CHECK_THROWS_WITH(simulation::explore({}, [] {}),
+                          Catch::Contains(std::string{"\""} + wrong + "\""));
+    }
     unsetenv("ROPEWAY_SEED");
 }
 

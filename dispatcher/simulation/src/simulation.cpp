@@ -23,18 +23,25 @@ using detail::simulated::scheduler;
     return *now;
 }
 
-[[nodiscard]] bool seed_asked_for(std::uint64_t& out) {
+/// The environment's seeds in place of the caller's: "n", or "n..m".
+void use_seeds_asked_for(std::uint64_t& first, std::uint64_t& seeds) {
     const char* const text = std::getenv("ROPEWAY_SEED");
     if (text == nullptr || *text == '\0') {
-        return false;
+        return;
     }
     const char* const end = text + std::strlen(text);
-    const auto [at, error] = std::from_chars(text, end, out);
-    if (error != std::errc{} || at != end) {
-        throw std::invalid_argument(std::string{"ROPEWAY_SEED is \""} + text +
-                                    "\", and must be a number: the seed of a failed run.");
+    std::uint64_t last = 0;
+    std::from_chars_result read = std::from_chars(text, end, first);
+    last = first;
+    if (read.ec == std::errc{} && end - read.ptr > 2 && read.ptr[0] == '.' && read.ptr[1] == '.') {
+        read = std::from_chars(read.ptr + 2, end, last);
     }
-    return true;
+    if (read.ec != std::errc{} || read.ptr != end || last < first) {
+        throw std::invalid_argument(std::string{"ROPEWAY_SEED is \""} + text +
+                                    "\", and must be a seed, such as 17, or a range of them, such "
+                                    "as 1..100000.");
+    }
+    seeds = last - first + 1;
 }
 
 }  // namespace
@@ -69,7 +76,8 @@ result run(const params& with, const std::function<void()>& body) {
 result explore(const exploration& with, const std::function<void()>& body) {
     params one{
         .seed = with.first_seed, .most_points = with.most_points, .stack_bytes = with.stack_bytes};
-    const std::uint64_t seeds = seed_asked_for(one.seed) ? 1 : with.seeds;
+    std::uint64_t seeds = with.seeds;
+    use_seeds_asked_for(one.seed, seeds);
     result out;
     out.passed = true;
     for (std::uint64_t i = 0; i < seeds && out.passed; ++i, ++one.seed) {

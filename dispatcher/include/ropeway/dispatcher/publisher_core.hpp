@@ -162,11 +162,12 @@ struct publisher_core {
         // Relaxed: stop() follows its store by a barrier on every thread (see engine::stop).
         return closed_.load(std::memory_order_relaxed) != open;
     }
-    /// Why publish refuses; of a closed one.
+    /// Why publish refuses; of one that was closed a moment ago: a halted one may have been resumed
+    /// since, a stopped one stays stopped.
     [[nodiscard]] publish_status closed_status() const noexcept {
         // Relaxed: as above.
-        return closed_.load(std::memory_order_relaxed) == halted ? publish_status::halted
-                                                                 : publish_status::stopped;
+        return closed_.load(std::memory_order_relaxed) == stopped ? publish_status::stopped
+                                                                  : publish_status::halted;
     }
     /// Whoever comes next is the one that publish_and_wait() asks about. Inside only, before the
     /// event is placed.

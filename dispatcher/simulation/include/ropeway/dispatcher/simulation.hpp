@@ -71,8 +71,8 @@ struct exploration {
     std::uint64_t most_points = 100'000'000;
     std::size_t stack_bytes = std::size_t{256} * 1024;
 };
-/// run() for each seed in turn, until one fails. The environment variable ROPEWAY_SEED, a number,
-/// runs that seed alone. Throws std::invalid_argument for one that is not a number.
+/// run() for each seed in turn, until one fails. The environment variable ROPEWAY_SEED, "17" or
+/// "1..100000", takes the place of the seeds given. Throws std::invalid_argument for another text.
 [[nodiscard]] result explore(const exploration& with, const std::function<void()>& body);
 
 // Inside of a body, on any of its simulated threads.
