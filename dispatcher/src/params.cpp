@@ -68,6 +68,12 @@ void check(std::string_view name, const subscription_params& params) {
     }
     in_range("quarantine_params::retry_after (ns)", params.quarantine.retry_after.count(),
              1'000'000, std::chrono::nanoseconds{std::chrono::hours{1}}.count());
+    if (params.quarantine.after != 0 && params.execution == execution_mode::inline_) {
+        throw std::invalid_argument("subscription \"" + std::string{name} +
+                                    "\": quarantine with execution inline_: after its rest nobody "
+                                    "would run it before the next publish. Use execution group or "
+                                    "own_thread, or leave quarantine off.");
+    }
     if (params.timer.count() != 0) {
         in_range("subscription_params::timer (ns)", params.timer.count(), 1'000'000,
                  std::chrono::nanoseconds{std::chrono::hours{24}}.count());

@@ -296,6 +296,7 @@ void engine::written_off_returns(worker_group& group) noexcept {
     if (any_ready(group, nullptr)) {
         wake_group(group);
     }
+    serve_inline();  // what comes after the subscription that we served
     // acq_rel: as in job_over().
     group.jobs.fetch_sub(job_word::one_running + job_word::one_allowed, std::memory_order_acq_rel);
 }

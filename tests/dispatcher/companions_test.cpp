@@ -163,6 +163,10 @@ TEST_CASE("timers that cannot be called are refused with the reason", "[hooks]")
         d.subscribe("s", overflow::block, {.timer = 5ms, .execution = ropeway::inline_},
                     timed_handler{{&seen}}),
         Catch::Contains("inline_"));
+    CHECK_THROWS_WITH(d.subscribe("s", overflow::block,
+                                  {.quarantine = {.after = 3}, .execution = ropeway::inline_},
+                                  [](const market_event&) {}),
+                      Catch::Contains("inline_") && Catch::Contains("quarantine"));
 }
 
 TEST_CASE("a subscription that comes after others gets no event before they have handled it",

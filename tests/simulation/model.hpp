@@ -50,7 +50,9 @@ namespace ropeway_test {
 
 namespace simulation = ropeway::simulation;
 
-constexpr std::size_t most_feeds = 2;
+/// Two that threads publish to, and one that a handler does.
+constexpr std::size_t most_feeds = 3;
+constexpr std::size_t echo_feed = most_feeds - 1;
 constexpr std::uint64_t not_yet = ~std::uint64_t{0};
 
 /// One publisher's history. Sequence s lies at [s - 1].
@@ -72,7 +74,7 @@ struct wish {
     ropeway::kind_set kinds{};
     std::vector<std::uint32_t> instruments{};
     /// By publisher: no event with a higher sequence is held against it.
-    std::array<std::uint64_t, most_feeds> until{not_yet, not_yet};
+    std::array<std::uint64_t, most_feeds> until{not_yet, not_yet, not_yet};
 
     [[nodiscard]] bool wants(const ride& event) const {
         return kinds.contains(event.kind) && (instruments.empty() || event.instrument == 0 ||
@@ -96,6 +98,8 @@ class consumer_model {
         conflates_ |= policy == ropeway::overflow::conflate;
         disconnects_ |= policy == ropeway::overflow::disconnect;
     }
+    /// It may be in quarantine, and lose market data.
+    void may_rest() { lossy_ = rests_ = true; }
     void will_want(wish next) { wishes_.push_back(std::move(next)); }
     /// The change has returned: what is published from now on is held against the last wish.
     void wants_now() {
@@ -230,6 +234,7 @@ class consumer_model {
     }
     [[nodiscard]] bool changed() const { return wishes_.size() > 1; }
     [[nodiscard]] bool conflates() const { return conflates_; }
+    [[nodiscard]] bool rests() const { return rests_; }
     [[nodiscard]] bool disconnects() const { return disconnects_; }
     [[nodiscard]] bool from_start() const {
         return std::all_of(first_.begin(), first_.end(), [](auto s) { return s == 1; });
@@ -269,9 +274,10 @@ class consumer_model {
     bool lossy_ = false;
     bool conflates_ = false;
     bool disconnects_ = false;
+    bool rests_ = false;
     bool ended_ = false;
     std::uint64_t floor_ = 0;
-    std::array<std::uint64_t, most_feeds> first_{1, 1};
+    std::array<std::uint64_t, most_feeds> first_{1, 1, 1};
     std::array<place, most_feeds> places_{};
     std::uint64_t handled_ = 0;
     std::uint64_t folded_ = 0;

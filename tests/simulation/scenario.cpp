@@ -28,7 +28,7 @@ thread_local const char* violated = nullptr;
 constexpr std::uint32_t instruments = 4;
 constexpr int ops_of_feed = 70;
 constexpr unsigned least_ops = 200;
-constexpr int ops_of_control = 30;
+constexpr std::uint64_t ops_of_control = 30;
 constexpr kind_set every_kind{event_kind::trade | event_kind::quote | event_kind::execution_report |
                               event_kind::control_ack};
 
@@ -80,14 +80,15 @@ class scenario {
             const auto [feed, sequence] = where_of(event);
             ++told_[std::string{name}][{feed, sequence}];
         });
-        const std::size_t feeds = 1 + random(most_feeds);
-        for (std::size_t i = 0; i < feeds; ++i) {
+        const std::size_t feeds = 1 + random(echo_feed);
+        for (std::size_t i = 0; i < most_feeds; ++i) {
             feeds_.push_back(
                 d_.publisher("feed" + std::to_string(i), {.market_capacity = 16,
                                                           .critical_capacity = 16,
                                                           .spare_claims = 8,
                                                           .deadline = one_in(3) ? 200us : 20ms}));
         }
+        echoes_ = one_in(3);
         join(overflow::block, true);  // somebody wants everything
         for (std::uint64_t more = 1 + random(4); more != 0; --more) {
             join(any_policy(), false);
@@ -157,6 +158,10 @@ class scenario {
             ++counts.stalls;
             pass(one_in(4) ? up_to(6ms) : up_to(300us));
         }
+        if (echoes_ && &me == consumers_.front().get() && facts.publisher != echo_feed &&
+            one_in(4)) {
+            echo();
+        }
         simulation::point();
         check(event.id == seen.id && event.check == event.sum(),
               me.model.name() + ": event " + std::to_string(seen.id) + ", sequence " +
@@ -220,6 +225,12 @@ class scenario {
         auto made = std::make_unique<consumer>(models_, name_of(consumers_.size(), policy, params),
                                                policy, params.order, wants, how);
         consumer& mine = *made;
+        if (mine.behaves.throws_one_in != 0 &&
+            params.execution != ropeway::execution_mode::inline_ && one_in(2)) {
+            mine.behaves.throws_one_in = 2;
+            params.quarantine = {.after = 3, .retry_after = 1ms};
+            mine.model.may_rest();
+        }
         if (!all && one_in(6)) {
             params.after.push_back(&consumers_.front()->handle);
             mine.after = consumers_.front().get();
@@ -332,6 +343,27 @@ class scenario {
         return result.status != ropeway::publish_status::stopped;
     }
 
+    /// From inside of a handler: never waits.
+    void echo() {
+        feed_model& model = models_[echo_feed];
+        auto slot = feeds_[echo_feed].claim();
+        if (!slot) {
+            return;
+        }
+        fill(echo_feed, slot);
+        ++counts.publishes;
+        const auto result = feeds_[echo_feed].publish(std::move(slot));
+        check(result.waited.count() == 0, "a publish inside of a handler waited");
+        if (result.count == 0) {
+            check(result.status == ropeway::publish_status::would_block ||
+                      result.status == ropeway::publish_status::halted ||
+                      result.status == ropeway::publish_status::stopped,
+                  "an echo that failed for no reason");
+            model.entries.pop_back();
+        }
+        model.committed = model.entries.size();
+    }
+
     void feed(std::size_t feed) {
         for (int op = 0; op < ops_of_feed || counts.all() < least_ops; ++op) {
             if (one_in(20)) {
@@ -355,10 +387,13 @@ class scenario {
     // --- changes ------------------------------------------------------------------------------
 
     void control() {
-        const std::uint64_t stop_at = one_in(8) ? random(ops_of_control) : ops_of_control;
+        // Some runs do little else than let subscriptions come and go.
+        const bool churns = one_in(5);
+        const std::uint64_t ops = churns ? 3 * ops_of_control : ops_of_control;
+        const std::uint64_t stop_at = one_in(8) ? random(ops) : ops;
         for (std::uint64_t op = 0; op < stop_at; ++op) {
-            pass(up_to(40us));
-            switch (random(10)) {
+            pass(up_to(churns ? 8us : 40us));
+            switch (churns ? 3 + random(2) : random(10)) {
                 case 0:
                 case 1: flip(); break;
                 case 2: flip_and_wait(); break;
@@ -371,9 +406,8 @@ class scenario {
                 default: look(); break;
             }
         }
-        if (stop_at != ops_of_control) {
-            const bool goes_on =
-                simulation::eventually([] { return counts.all() >= least_ops; });
+        if (stop_at != ops) {
+            const bool goes_on = simulation::eventually([] { return counts.all() >= least_ops; });
             check(goes_on, goes_on ? "" : "publishers stand still:" + all_that_waits());
             ++counts.stops;
             stopped_ = true;
@@ -534,11 +568,12 @@ class scenario {
             if (stopped_) {
                 continue;
             }
-            if (one->model.conflates() && !one->model.disconnects() &&
+            if (one->model.conflates() && !one->model.disconnects() && !one->model.rests() &&
                 stats.dropped_no_key + stats.dropped_no_slot == 0) {
                 one->model.check_latest(floor);
             }
-            if (one->model.from_start() && !one->model.changed() && !stats.disconnected) {
+            if (one->model.from_start() && !one->model.changed() && !stats.disconnected &&
+                !one->model.rests()) {
                 one->model.check_counts(stats);
             }
         }
@@ -555,6 +590,7 @@ class scenario {
     std::map<std::string, std::map<std::pair<std::size_t, std::uint64_t>, int>> told_{};
     std::uint64_t next_id_ = 0;
     std::uint64_t floor_ = 0;
+    bool echoes_ = false;
     bool stopped_ = false;
     ropeway::stop_report report_{};
     ropeway::dispatcher<ride> d_;

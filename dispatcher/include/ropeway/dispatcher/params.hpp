@@ -82,7 +82,7 @@ enum class wait_strategy : std::uint8_t {
 /// What happens to a consumer that fails again and again. Until it is tried again its market data
 /// is passed over, counted as dropped, and its critical events wait.
 struct quarantine_params {
-    std::uint32_t after = 0;  ///< failures in a row; 0 (default): never
+    std::uint32_t after = 0;  ///< failures in a row; 0 (default): never. Not with inline_
     /// Until it is tried again with the next event, 1 ms..1 h.
     std::chrono::nanoseconds retry_after = std::chrono::milliseconds{100};
 };
