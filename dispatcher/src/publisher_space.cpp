@@ -139,8 +139,7 @@ bool publisher_core::refresh(ring_class c) noexcept {
         if (word == cursor_word::join) {
             // The bit that we saw may be of the block's former life. One that is not live yet sees
             // our tail when it is; acquire orders this look behind the cursor's.
-            if ((owner_->live() & engine::bit_of(number)) == 0 &&
-                !planted(planted_bug::join_of_old_life)) {
+            if ((owner_->live() & engine::bit_of(number)) == 0) {
                 continue;
             }
             // Whoever wins sets the stated start; acq_rel as for every hand-over of a cursor.

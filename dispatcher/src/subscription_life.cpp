@@ -134,7 +134,13 @@ bool engine::drained_of(subscription_core& sub, publisher_core& from) noexcept {
             }
         }
         if (at.first < from.committed(c) && from.sequence_in(c, at.first) < before) {
-            return false;  // or lapped meanwhile, and the next look tells
+            return false;
+        }
+        // Lapped meanwhile? Then the cursor has moved, perhaps past an event that is kept by now:
+        // the next look tells. The fence keeps this one behind those.
+        std::atomic_thread_fence(std::memory_order_acquire);
+        if (block.cursor.load(std::memory_order_relaxed) != at.cursor) {  // relaxed: the fence
+            return false;
         }
     }
     return true;

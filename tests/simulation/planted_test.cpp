@@ -25,7 +25,6 @@ constexpr std::array all{
     std::pair{planted_bug::pins_overlooked, "a pinned place is written"},
     std::pair{planted_bug::limbo_overlooked, "a pinned slot comes out of limbo"},
     std::pair{planted_bug::join_without_look, "a subscription joins without a second look"},
-    std::pair{planted_bug::join_of_old_life, "a subscription joins by its block's former life"},
     std::pair{planted_bug::old_version, "a handler is held to the version before"},
     std::pair{planted_bug::cell_before_bit, "a conflation cell is emptied before its bit"},
     std::pair{planted_bug::kept_after_ring, "kept events go after the ring's"},

@@ -32,7 +32,6 @@ enum class planted_bug : std::uint8_t {
     pins_overlooked,      ///< the publisher writes into a place that is pinned
     limbo_overlooked,     ///< a slot comes out of limbo while it is pinned
     join_without_look,   ///< a subscription starts where the tail was before it was seen
-    join_of_old_life,    ///< a publisher lets one join whose block's former life it still sees
     old_version,          ///< a handler is held to the version before the one acknowledged
     cell_before_bit,      ///< a worker empties a conflation cell before it clears its bit
     kept_after_ring,      ///< what a rescue kept goes after what is still in the ring
