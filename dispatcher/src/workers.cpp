@@ -442,11 +442,13 @@ bool engine::all_taken() const noexcept {
     for (std::uint64_t left = live(); left != 0; left &= left - 1) {
         const subscription_core& sub =
             subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))];
-        // Acquire: idle with nothing pending means its last slice is over and visible.
-        if (sub.owned.load(std::memory_order_acquire) == subscription_core::served ||
-            sub.pending.load(std::memory_order_acquire) != subscription_core::nothing ||
+        // The rings first, which nobody fills any more: what was taken out of them is seen by the
+        // looks that follow. Acquire: idle with nothing pending means its last slice is over and
+        // visible.
+        if (lag_of(sub, ring_class::market) + lag_of(sub, ring_class::critical) != 0 ||
             kept_for(sub) ||
-            lag_of(sub, ring_class::market) + lag_of(sub, ring_class::critical) != 0) {
+            sub.owned.load(std::memory_order_acquire) == subscription_core::served ||
+            sub.pending.load(std::memory_order_acquire) != subscription_core::nothing) {
             return false;
         }
     }
