@@ -466,12 +466,16 @@ void engine::drain(stop_report& report, std::chrono::steady_clock::time_point un
         report.drained = all_taken();
     }
     stopping_.store(1, std::memory_order_release);  // pairs with stopping()
+    // Before the looks below: who is woken after them sees it.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
     // Workers look at `stopping` between slices; a stuck handler keeps its worker.
     const auto grace = std::max(until, steady_clock::now() + std::chrono::milliseconds{50});
-    while (anything_runs() && steady_clock::now() < grace) {
+    // One look decides: a worker that another one wakes after it finds `stopping`, and nothing
+    // else.
+    while (report.workers_gone = !anything_runs(),
+           !report.workers_gone && steady_clock::now() < grace) {
         sleep_for(std::chrono::microseconds{50});
     }
-    report.workers_gone = !anything_runs();
     supervisor_->stop();
     report.threads_gone = true;
     for (unsigned i = 0; started && i < group_count(); ++i) {
