@@ -243,6 +243,10 @@ bool engine::ready(subscription_core& sub) noexcept {
         sub.market_data.load(std::memory_order_relaxed) == subscription_core::lapped) {
         return true;  // relaxed: as above
     }
+    return any_for(sub);
+}
+
+bool engine::any_for(const subscription_core& sub) const noexcept {
     for (const auto& from : publishers()) {
         const std::uint64_t tail = from->tail.load(std::memory_order_acquire);  // pairs: commit()
         for (const ring_class c : {ring_class::market, ring_class::critical}) {
@@ -307,7 +311,8 @@ std::uint32_t engine::serve(worker_group& group, subscription_core& sub) noexcep
         context.slice_over |= tick_clock::now() >= context.slice_end;
         more = context.more && !context.slice_over && !stopping() && !sub.ending();
     }
-    if (done != 0 && !context.more && !context.slice_over) {
+    if (done != 0 && sub.face.idle != nullptr &&
+        (context.slice_over ? has_nothing(sub) : !context.more)) {
         call_idle(sub);
     }
     announce(sub);
@@ -317,6 +322,20 @@ std::uint32_t engine::serve(worker_group& group, subscription_core& sub) noexcep
         ramp_group(group, &sub);
     }
     return done;
+}
+
+bool engine::has_nothing(const subscription_core& sub) const noexcept {
+    for (const auto& from : publishers()) {
+        for (const ring_class c : {ring_class::market, ring_class::critical}) {
+            if (from->stores_[sub.number]->left(c)) {
+                return false;
+            }
+            // Relaxed: as in let_go().
+            from->rings[index_of(c)].cursors[sub.number].first_kept.store(
+                0, std::memory_order_relaxed);
+        }
+    }
+    return sub.box[0].empty() && sub.box[1].empty() && !any_for(sub);
 }
 
 std::uint32_t engine::serve_round(subscription_core& sub, serve_context& context) noexcept {

@@ -101,6 +101,30 @@ TEST_CASE("on_batch_end follows every batch, on_idle the last one, and nothing o
     CHECK(seen.overlaps == 0);
 }
 
+TEST_CASE("on_idle comes too when the last event takes longer than a slice", "[hooks]") {
+    struct slow_handler {
+        counts* seen;
+        void operator()(const market_event&) {
+            const auto until = std::chrono::steady_clock::now() + 200us;
+            while (std::chrono::steady_clock::now() < until) {
+            }
+        }
+        void on_idle() { seen->idle += 1; }
+    };
+    const auto policy = GENERATE(overflow::block, overflow::drop_oldest);
+    const auto runs = GENERATE(execution_mode::group, execution_mode::inline_);
+    ropeway::dispatcher<market_event> d{small_dispatcher(1)};
+    counts seen;
+    auto sub = d.subscribe("s", policy, {.execution = runs}, slow_handler{&seen});
+    auto feed = d.publisher("feed");
+    d.start();
+    for (std::uint64_t i = 1; i <= 5; ++i) {
+        REQUIRE(send(feed, event_kind::trade));
+        REQUIRE(eventually([&] { return seen.idle == i; }));
+    }
+    CHECK(d.stop(30s).clean());
+}
+
 TEST_CASE("a hook that throws makes a failure record and is counted", "[hooks]") {
     ropeway::dispatcher<market_event> d{small_dispatcher(1)};
     counts seen;

@@ -550,9 +550,9 @@ class scenario {
             report_ = d_.stop(1s);
             check(report_.clean(),
                   "a stop that is not clean: drained " + std::to_string(report_.drained) +
-                      ", workers gone " + std::to_string(report_.workers_gone) +
-                      ", undelivered " + std::to_string(report_.undelivered) +
-                      ", slots outstanding " + std::to_string(report_.slots_outstanding));
+                      ", workers gone " + std::to_string(report_.workers_gone) + ", undelivered " +
+                      std::to_string(report_.undelivered) + ", slots outstanding " +
+                      std::to_string(report_.slots_outstanding));
         }
         check(report_.workers_gone || stopped_, "workers left behind");
         const std::uint64_t version = d_.routing_version();

@@ -242,6 +242,10 @@ class engine : public std::enable_shared_from_this<engine> {
     bool leave(worker_group& group) noexcept;
     [[nodiscard]] bool any_ready(const worker_group& group, const subscription_core* but) noexcept;
     [[nodiscard]] bool ready(subscription_core& sub) noexcept;
+    /// True when a ring, or what a rescue has just kept, holds something that it may take.
+    [[nodiscard]] bool any_for(const subscription_core& sub) const noexcept;
+    /// For whoever holds it: it has handled all there is.
+    [[nodiscard]] bool has_nothing(const subscription_core& sub) const noexcept;
     std::uint32_t serve(worker_group& group, subscription_core& sub) noexcept;
     [[nodiscard]] bool step_out(worker_group& group,
                                 const subscription_core& about_to_serve) noexcept;

@@ -31,7 +31,7 @@ enum class planted_bug : std::uint8_t {
     claim_by_store,       ///< a worker takes a contended range without asking whether it moved
     pins_overlooked,      ///< the publisher writes into a place that is pinned
     limbo_overlooked,     ///< a slot comes out of limbo while it is pinned
-    join_without_look,   ///< a subscription starts where the tail was before it was seen
+    join_without_look,    ///< a subscription starts where the tail was before it was seen
     old_version,          ///< a handler is held to the version before the one acknowledged
     cell_before_bit,      ///< a worker empties a conflation cell before it clears its bit
     kept_after_ring,      ///< what a rescue kept goes after what is still in the ring
