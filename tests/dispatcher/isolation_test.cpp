@@ -108,7 +108,7 @@ class alerts {
     double stalled_ms_ = 0;
 };
 
-constexpr double slower = sanitized ? 50 : 1;  // sanitizers check the counts, not the time
+constexpr double slower = instrumented ? 50 : 1;
 /// A second in which the system takes processors away for milliseconds shows nothing of ours.
 constexpr int most_attempts = 10;
 /// Places of a ring: events of as long as the system may keep the worker or the feed from running,

@@ -32,6 +32,12 @@ inline constexpr bool under_asan = true;
 inline constexpr bool under_asan = false;
 #endif
 inline constexpr bool sanitized = under_tsan || under_asan;
+#if defined(ROPEWAY_COVERAGE)
+inline constexpr bool instrumented = true;
+#else
+/// What is measured here says nothing of the library: counts are checked, times are not.
+inline constexpr bool instrumented = sanitized;
+#endif
 
 /// A count for stress loops: a tenth of it in sanitizer builds.
 [[nodiscard]] constexpr std::uint64_t scaled(std::uint64_t count) noexcept {

@@ -86,9 +86,11 @@ TEST_CASE("a publisher makes no system call in steady state", "[latency]") {
     std::thread publishing{[&] {
         const auto publish = [&](std::uint64_t events) {
             for (std::uint64_t i = 0; i < events; ++i) {
-                // Paced, so that a blocking subscription never makes it wait for long.
-                while (got[0].get() + 512 < sent) {
-                    ropeway::spin_pause();
+                // Paced, so that no blocking subscription makes it wait.
+                for (const tally& one : got) {
+                    while (one.get() + 512 < sent) {
+                        ropeway::spin_pause();
+                    }
                 }
                 sent += send(feed, i % 16 == 0 ? event_kind::execution_report : event_kind::trade)
                             ? 1U
