@@ -121,6 +121,11 @@ struct worker_group {
     /// Takes over parameters; of a vacant group.
     void use(worker_params with);
 
+    [[nodiscard]] bool in_use() const noexcept {
+        // Acquire pairs with end_retired() and begin_own().
+        return life.load(std::memory_order_acquire) != vacant;
+    }
+
     /// Of a subscription's own thread: vacant before and after, retiring until the supervisor has
     /// seen the thread end. Other groups are active all the time.
     enum life_state : std::uint32_t { vacant = 0, active = 1, retiring = 2 };

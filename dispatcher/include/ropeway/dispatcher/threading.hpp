@@ -21,8 +21,8 @@
 
 namespace ropeway::detail {
 
-/// Bugs that a simulation can plant into the code under test, to show that it would find them. One
-/// per protocol step that nothing else would miss.
+/// Bugs that a simulation can plant into the code under test, to show that it would find them: a
+/// protocol step each.
 enum class planted_bug : std::uint8_t {
     none,
     no_last_look,         ///< a worker leaves without looking once more
