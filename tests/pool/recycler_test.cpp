@@ -24,6 +24,7 @@ TEST_CASE("an injected recycler counts what went through it, by kind") {
             REQUIRE_FALSE(event);  // NOLINT(bugprone-use-after-move): what is asked
         }
         auto odd = pool.get();
+        REQUIRE(odd);
         odd->kind = static_cast<event_kind>(200);
         odd.reset();
         REQUIRE(back.stats().recycled == 4);

@@ -111,25 +111,45 @@ class wrapper {
         }
     }
 
-    /// Filters, calls the handler, catches what it throws, counts. The event stays the caller's,
-    /// who recycles it whatever the outcome.
+    /// Filters, calls the handler, catches what it throws, counts, times one call in 64. The event
+    /// stays the caller's, who recycles it whatever the outcome.
     template <class Event>
     requires std::same_as<std::remove_const_t<Event>, E> outcome process(Event& event,
                                                                          const delivery& facts,
                                                                          std::uint64_t floor)
     noexcept {
-        return guarded(event, facts, floor, [&] { call(event, facts); });
+        return filtered_and_timed(event, floor, [&] { return deliver(event, facts); });
     }
     /// The same for a handler that takes the event itself. An event that is not given to it goes
     /// back through its recycler.
     outcome process_owned(pooled<E> event, const delivery& facts, std::uint64_t floor) noexcept {
-        return guarded(*event, facts, floor, [&] {
+        return filtered_and_timed(*event, floor,
+                                  [&] { return deliver_owned(std::move(event), facts); });
+    }
+
+    /// Calls the handler, catches what it throws, counts: for whoever has asked should_process()
+    /// already and takes times himself.
+    template <class Event>
+    requires std::same_as<std::remove_const_t<Event>, E> outcome deliver(Event& event,
+                                                                         const delivery& facts)
+    noexcept {
+        return guarded(event, facts, [&] { call(event, facts); });
+    }
+    outcome deliver_owned(pooled<E> event, const delivery& facts) noexcept {
+        return guarded(*event, facts, [&] {
             if constexpr (std::invocable<Handler&, pooled<E>, const delivery&>) {
                 handler_(std::move(event), facts);
             } else {
                 handler_(std::move(event));
             }
         });
+    }
+    /// Counts the time of a call of deliver().
+    void note_time(std::uint64_t ns) noexcept { cells_->sample(ns); }
+    /// The least version of market data that is not stale. Load it with acquire, as
+    /// should_process() does.
+    [[nodiscard]] const std::atomic<std::uint64_t>& min_version_source() const noexcept {
+        return min_version_;
     }
     void batch_end() noexcept requires has_on_batch_end<Handler> {
         guarded_hook([this] { handler_.on_batch_end(); });
@@ -164,20 +184,29 @@ class wrapper {
     static constexpr std::uint32_t sample_every = 64;
 
   private:
-    template <class Event, class Call>
-    outcome guarded(Event& event, const delivery& facts, std::uint64_t floor,
-                    Call&& make) noexcept {
-        const std::uint32_t kind = traits::kind(event);
+    template <class Call>
+    outcome filtered_and_timed(const E& event, std::uint64_t floor, Call&& make) noexcept {
         if (!should_process(event, floor)) {
-            cells_->filtered[kind_index(kind)].add(1);
+            count_filtered(traits::kind(event));
             return outcome::filtered;
         }
+        if ((++calls_ & (sample_every - 1)) != 0) {
+            return make();
+        }
+        const std::uint64_t start = tick_clock::now();
+        const outcome ended = make();
+        if (ended == outcome::done) {
+            note_time(tick_clock::to_ns(tick_clock::now() - start));
+        }
+        return ended;
+    }
+    template <class Call>
+    outcome guarded(const E& event, const delivery& facts, Call&& make) noexcept {
         // Copied before the call: a handler may change or reset its duplicate before it throws,
         // and the record must still say which event it was.
+        const std::uint32_t kind = traits::kind(event);
         const trace_id trace = traits::trace(event);
         const std::uint64_t version = traits::routing_version(event);
-        const bool timed = (++calls_ & (sample_every - 1)) == 0;
-        const std::uint64_t start = timed ? tick_clock::now() : 0;
         try {
             make();
         } catch (...) {
@@ -190,9 +219,6 @@ class wrapper {
             record.sequence = facts.sequence;
             detail::record_failure(record, sink_);
             return outcome::failed;
-        }
-        if (timed) {
-            cells_->sample(tick_clock::to_ns(tick_clock::now() - start));
         }
         cells_->done[kind_index(kind)].add(1);
         return outcome::done;

@@ -16,6 +16,7 @@
 #include <ropeway/pool/event_traits.hpp>
 #include <ropeway/pool/pooled.hpp>
 #include <ropeway/pool/site.hpp>
+#include <ropeway/pool/slab_run.hpp>
 #include <ropeway/pool/slot_pool.hpp>
 
 namespace ropeway {
@@ -201,32 +202,47 @@ class recycler {
     template <event_type E>
     static std::size_t return_run(slot_pool& pool, thread_cache& cache,
                                   std::span<const slot_ref> held, std::uint64_t meta) noexcept {
-        const guard_level level = pool.slab_.level();
         magazine& top = *slot_pool::own(cache.current);
         const std::size_t most = std::min<std::size_t>(pool.room(top), held.size());
-        if (level > guard_level::sampled || most == 0) [[unlikely]] {
+        const guard_level level = pool.slab_.level();
+        const slab_run<E> slots{pool.slab_};
+        if (level > guard_level::sampled || most == 0 || !slots.usable()) [[unlikely]] {
             return 0;
         }
+        const bool checks = level != guard_level::off;
         const std::uint16_t parker = meta_thread(meta);
-        std::uint32_t at = top.size();
+        const slot_ref* const refs = held.data();
+        std::uint64_t* const entries = top.entries.data() + top.size();
+        std::uint16_t* const parkers = top.parkers.data() + top.size();
         std::uint32_t kind_before = 0;
-        std::uint64_t same_kind = 0;
-        for (const slot_ref ref : held.first(most)) {
-            std::uint32_t kind = 0;
-            if (!pool.slab_.release_at<E>(level, ref, meta, kind)) [[unlikely]] {
-                continue;
+        std::size_t counted = 0;
+        std::size_t done = 0;
+        for (; done != most; ++done) {
+            const std::uint64_t bits = slot_bits(refs[done]);
+            slot_header& header = slots.header(slot_index(bits));
+            // relaxed (all): see slab's invariant 2; a sampled slot carries a flag, so that its
+            // word is not this one
+            if (slot_index(bits) >= slots.size() ||
+                (checks && header.word.load(std::memory_order_relaxed) !=
+                               slot_word::of_bits(bits, slot_state::live))) [[unlikely]] {
+                break;
             }
+            const std::uint32_t kind = event_traits<E>::kind(*slots.payload(slot_index(bits)));
             if (kind != kind_before) {
-                cache.recycled[kind_cell(kind_before)].add(same_kind);
+                cache.recycled[kind_cell(kind_before)].add(done - counted);
                 kind_before = kind;
-                same_kind = 0;
+                counted = done;
             }
-            ++same_kind;
-            top.set_entry(at++, slab::after_check_in(ref), parker);
+            const std::uint64_t next = bits + one_generation;
+            header.meta.store(meta, std::memory_order_relaxed);
+            header.word.store(slot_word::of_bits(next, slot_state::free, parker),
+                              std::memory_order_relaxed);
+            entries[done] = next;
+            parkers[done] = parker;
         }
-        cache.recycled[kind_cell(kind_before)].add(same_kind);
-        top.set_size(at);
-        return most;
+        cache.recycled[kind_cell(kind_before)].add(done - counted);
+        top.set_size(top.size() + static_cast<std::uint32_t>(done));
+        return done;
     }
     template <event_type E>
     static bool return_to(slot_pool& pool, thread_cache& cache, slot_ref held,

@@ -177,13 +177,7 @@ class alignas(cache_block) slab {
         if (now > guard_level::sampled) [[unlikely]] {
             return check_in_slow({held, meta, true, slot_state::live}, &kind);
         }
-        return release_at<E>(now, held, meta, kind);
-    }
-    /// The same for a run of slots whose level, at most `sampled`, was read before the first: a
-    /// sampled slot carries a flag, so that its word is not the expected one.
-    template <event_type E>
-    [[nodiscard]] bool release_at(guard_level now, slot_ref held, std::uint64_t meta,
-                                  std::uint32_t& kind) noexcept {
+        // A sampled slot carries a flag, so that its word is not the expected one.
         if (now != guard_level::off && !holds(held)) [[unlikely]] {
             return check_in_slow({held, meta, true, slot_state::live}, &kind);
         }
@@ -296,6 +290,8 @@ class alignas(cache_block) slab {
 
   private:
     friend class slot_pool;
+    template <event_type E>
+    friend class slab_run;
     static constexpr std::size_t header_bytes = sizeof(slot_header);
     static constexpr std::uint32_t any_parker = 0x1'0000;
 

@@ -30,6 +30,9 @@ static_assert(std::endian::native == std::endian::little, "slot_bits keeps the g
 }
 inline constexpr std::uint64_t generation_bits = 0xFFFF'FFFF'0000'0000;
 inline constexpr std::uint64_t one_generation = std::uint64_t{1} << 32;
+[[nodiscard]] constexpr std::uint32_t slot_index(std::uint64_t bits) noexcept {
+    return static_cast<std::uint32_t>(bits);
+}
 
 /// A reference that also says of which pool: what a handle's holder may keep to ask later whether
 /// the event is still the one he saw.
@@ -66,11 +69,15 @@ inline constexpr std::uint64_t parker_mask = 0xFFFF'0000;
     return (std::uint64_t{generation} << 32) | (std::uint64_t{parker} << 16) | flags |
            static_cast<std::uint64_t>(state);
 }
-/// The word of this life of a slot, from its reference.
+/// The word of this life of a slot, from its reference as bits.
+[[nodiscard]] constexpr std::uint64_t of_bits(std::uint64_t life, slot_state state,
+                                              std::uint16_t parker = 0) noexcept {
+    return (life & generation_bits) | (std::uint64_t{parker} << 16) |
+           static_cast<std::uint64_t>(state);
+}
 [[nodiscard]] constexpr std::uint64_t of(slot_ref life, slot_state state,
                                          std::uint16_t parker = 0) noexcept {
-    return (slot_bits(life) & generation_bits) | (std::uint64_t{parker} << 16) |
-           static_cast<std::uint64_t>(state);
+    return of_bits(slot_bits(life), state, parker);
 }
 [[nodiscard]] constexpr std::uint32_t generation(std::uint64_t word) noexcept {
     return static_cast<std::uint32_t>(word >> 32);

@@ -128,6 +128,10 @@ class alignas(cache_block) slot_pool {
         while (got != n) {
             magazine* const top = own(cache->current);
             std::uint32_t left = top->size();
+            const std::size_t plain =
+                take_run(level, *top, std::min<std::size_t>(left, n - got), meta, out + got);
+            got += plain;
+            left -= static_cast<std::uint32_t>(plain);
             while (left != 0 && got != n) {
                 --left;
                 if (hand_out(level, *top, left, meta, out[got])) [[likely]] {
@@ -229,6 +233,42 @@ class alignas(cache_block) slot_pool {
     [[nodiscard]] std::uint32_t room(const magazine& top) const noexcept {
         // relaxed: as in push()
         return attention_.load(std::memory_order_relaxed) == 0 ? magazine_entries_ - top.size() : 0;
+    }
+    /// Up to `n` entries from the top of a magazine, as long as nothing about them is unusual: the
+    /// loop keeps what it needs in registers. @return how many.
+    [[nodiscard]] std::size_t take_run(guard_level level, magazine& from, std::size_t n,
+                                       std::uint64_t meta, slot_ref* out) noexcept {
+        if (level > guard_level::guard) [[unlikely]] {
+            return 0;
+        }
+        std::byte* const memory = slab_.memory_;
+        const std::size_t stride = slab_.stride_;
+        const std::uint64_t* entry = from.entries.data() + from.size();
+        const std::uint16_t* parker = from.parkers.data() + from.size();
+        for (std::size_t i = 1; from.travelled != 0 && i <= n; ++i) {
+            prefetch_for_write(memory +
+                               slot_index(entry[-static_cast<std::ptrdiff_t>(i)]) * stride);
+        }
+        const bool checks = level != guard_level::off;
+        std::size_t got = 0;
+        for (; got != n; ++got) {
+            const std::uint64_t bits = *--entry;
+            auto& header = *reinterpret_cast<slot_header*>(memory + slot_index(bits) * stride);
+            --parker;
+            // relaxed (all): see slab's invariant 2
+            if (checks && header.word.load(std::memory_order_relaxed) !=
+                              slot_word::of_bits(bits, slot_state::free, *parker)) [[unlikely]] {
+                break;
+            }
+            header.meta.store(meta, std::memory_order_relaxed);
+            header.word.store(slot_word::of_bits(bits, slot_state::live),
+                              std::memory_order_relaxed);
+            out[got] = std::bit_cast<slot_ref>(bits);
+        }
+        if (got == from.size()) {
+            from.travelled = 0;  // what is put into it now is this thread's
+        }
+        return got;
     }
     [[nodiscard]] bool hand_out(guard_level level, magazine& from, std::uint32_t at,
                                 std::uint64_t meta, slot_ref& out) noexcept {
