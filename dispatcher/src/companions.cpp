@@ -157,7 +157,8 @@ void engine::announce(subscription_core& sub) noexcept {
     sub.to_announce.store(0, std::memory_order_seq_cst);  // before the look at the rings
     bool moved = false;
     for (const auto& from : publishers()) {
-        const sequence_cut cut{sub, *from, ~std::uint64_t{0}};
+        const sequence_cut cut{sub, *from, ~std::uint64_t{0},
+                               from->tail.load(std::memory_order_acquire)};  // pairs: commit()
         for (const ring_class c : {ring_class::market, ring_class::critical}) {
             cursor_block& block = from->rings[index_of(c)].cursors[sub.number];
             const inbox& box = sub.box[index_of(c)];

@@ -33,7 +33,7 @@ void engine::serve_in_sequence(subscription_core& sub, serve_context& context,
     const auto all = publishers();
     for (std::size_t i = 0; i < all.size() && !context.slice_over; ++i) {
         publisher_core& from = *all[(i + sub.next_publisher) % all.size()];
-        const sequence_cut cut{sub, from, end_for(sub, from)};
+        const sequence_cut cut{sub, from, end_for(sub, from), context.tails->of(from)};
         ring_class c = ring_class::market;
         int stretches = 0;
         while (!context.slice_over && !sub.ending() && cut.next(c, context)) {

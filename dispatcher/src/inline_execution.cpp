@@ -72,14 +72,17 @@ void engine::serve_now(subscription_core& sub) noexcept {
         return;
     }
     acknowledge(sub);
+    tail_views tails;
     serve_context context;
     context.owner = this;
+    context.tails = &tails;
     context.slice_ticks = groups_[0]->slice_ticks;
     context.slice_end = ~std::uint64_t{0};  // all of it
     std::uint32_t done = 0;
     bool any = false;
     do {
         context.more = false;
+        tails.forget();
         done = serve_round(sub, context);
         any |= done != 0;
         // Relaxed: our own.
@@ -113,7 +116,8 @@ bool engine::help() noexcept {
         worker_group& group = *groups_[sub.group];
         std::uint32_t done = 0;
         if (sub.average_ticks != 0 && sub.average_ticks <= group.slice_ticks && !stopping()) {
-            done = serve(group, sub);
+            tail_views tails;
+            done = serve(group, sub, tails);
         }
         let_go(sub);
         look_again(sub);

@@ -19,7 +19,8 @@ void engine::pass_rest(subscription_core& sub, publisher_core& from, ring_class 
     // Up to some point of a ring that goes on.
     for (std::uint32_t passed = 0;
          passed <= from.rings[index_of(c)].capacity && look_at(sub, from, c, range) &&
-         take_range(sub, from, c, batch_size, false, before, range);
+         take_range(sub, from, c, batch_size, false, before,
+                    from.tail.load(std::memory_order_acquire), range);  // pairs with commit()
          passed += batch_size) {
         for (std::uint64_t at = range.first; at != range.last; ++at) {
             const void* const event = from.payload(range.slots[at - range.first]);

@@ -300,7 +300,7 @@ bool publisher_core::hand_out(std::uint32_t index, claimed_slot& out) noexcept {
 bool publisher_core::claim_resident(claimed_slot& out) noexcept {
     while (claim_next_ < limit_[0]) {
         const std::uint32_t index = entry(ring_class::market, claim_next_);
-        fetch_ahead();
+        fetch_ahead(claim_next_);
         ++claim_next_;
         if (hand_out(index, out)) [[likely]] {
             return true;

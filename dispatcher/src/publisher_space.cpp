@@ -291,7 +291,7 @@ bool publisher_core::keep_critical(rescue_store& store, const subscription_core&
         return false;
     }
     sub.face.copy(pool.payload(slot.index), slots_.payload(index));
-    static_cast<void>(store.critical.push({.slot = slot, .sequence = sequence_at(index)}));
+    static_cast<void>(store.critical.push({.slot = slot, .sequence = sequence_of(index)}));
     store.backlogged.add(1);
     store.high_water.set(std::max(store.high_water.get(), store.critical.size()));
     return true;
@@ -328,13 +328,13 @@ void publisher_core::conflate(rescue_store& store, cursor_block& block,
         slot = fresh.index;
         sub.face.copy(pool.payload(slot), event);
     }
-    owner_->set_kept_sequence(slot, sequence_at(index));
+    owner_->set_kept_sequence(slot, sequence_of(index));
     store.table->keep(cell, position, slot);
 }
 
 void publisher_core::count_lost(cursor_block& block, std::uint32_t index) noexcept {
     // Relaxed throughout: this publisher is the only writer; rescue()'s release publishes them.
-    const std::uint64_t sequence = sequence_at(index);
+    const std::uint64_t sequence = sequence_of(index);
     const std::uint64_t lost = block.lost.load(std::memory_order_relaxed);
     if (lost == 0) {
         block.first_lost.store(sequence, std::memory_order_relaxed);

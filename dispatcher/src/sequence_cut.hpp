@@ -18,10 +18,10 @@ namespace ropeway::detail {
 /// before one that we do.
 class sequence_cut {
   public:
-    sequence_cut(subscription_core& sub, publisher_core& from, std::uint64_t before) noexcept
+    /// `tail`: one load for both rings.
+    sequence_cut(subscription_core& sub, publisher_core& from, std::uint64_t before,
+                 std::uint64_t tail) noexcept
         : sub_(&sub), from_(&from) {
-        // Acquire pairs with commit(): one load for both rings.
-        const std::uint64_t tail = from.tail.load(std::memory_order_acquire);
         for (const ring_class c : {ring_class::market, ring_class::critical}) {
             const std::size_t r = index_of(c);
             // Relaxed: any position of the last 2^31 serves.

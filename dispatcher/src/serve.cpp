@@ -29,8 +29,7 @@ namespace {
     }
     if (before != ~std::uint64_t{0}) {
         for (std::uint32_t i = 0; i < count; ++i) {
-            // Relaxed: as above.
-            if (from.slots_.header(out.slots[i]).meta.load(std::memory_order_relaxed) >= before) {
+            if (from.sequence_of(out.slots[i]) >= before) {
                 return i;
             }
         }
@@ -67,14 +66,14 @@ bool kept_waits(const subscription_core& sub, const publisher_core& from, ring_c
 }
 
 bool take_range(subscription_core& sub, publisher_core& from, ring_class c, std::uint32_t limit,
-                bool pinned, std::uint64_t before, taken_range& out) noexcept {
+                bool pinned, std::uint64_t before, std::uint64_t seen, taken_range& out) noexcept {
     const ring& places = from.rings[index_of(c)];
     cursor_block& block = places.cursors[sub.number];
     const std::uint64_t first = out.first;
-    // Acquire pairs with commit(): slots and entries before the tail are visible. seq_cst: in one
-    // order with the look at `live` in alone().
-    const std::uint64_t tail =
-        tail_word::extend(first, tail_word::count(from.tail.load(std::memory_order_seq_cst), c));
+    const std::uint64_t tail = tail_word::extend(first, tail_word::count(seen, c));
+    if (tail <= first) {
+        return false;  // or what was seen is older than the cursor
+    }
     auto count = static_cast<std::uint32_t>(
         std::min<std::uint64_t>(tail - first, std::min(limit, batch_size)));
     count =
@@ -251,12 +250,13 @@ std::uint32_t chunk_for(const subscription_core& sub, std::uint64_t slice_ticks)
     return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(fits, 1, batch_size));
 }
 
-std::uint32_t clock_mask(const subscription_core& sub, std::uint64_t slice_ticks) noexcept {
+std::uint32_t calls_between_looks(const subscription_core& sub,
+                                  std::uint64_t slice_ticks) noexcept {
     const std::uint64_t calls = sub.average_ticks == 0 ? 0 : slice_ticks / sub.average_ticks;
     if (calls < 16) {
-        return 0;
+        return 1;
     }
-    return calls < 256 ? 7 : 31;
+    return calls < 256 ? 8 : 32;
 }
 
 bool note_failure(subscription_core& sub, engine& owner) noexcept {

@@ -44,6 +44,7 @@ unsubscribe_report engine::remove_subscription(subscription_core& sub, leaving h
     // Release: whoever serves it stops soon and leaves the rest to us. From here only we take it,
     // so the block cannot end, and begin another life, before we are done.
     sub.closing.store(subscription_core::waited_for, std::memory_order_release);
+    note_change();
     const auto begin = steady_clock::now();
     auto gives_up = end_of_wait(patience_after_stop);
     bool left = false;
@@ -219,6 +220,7 @@ void engine::leave_to_worker(subscription_core& sub) noexcept {
     // seq_cst pairs with let_go(): a worker that lets it go afterwards sees this and ends it; one
     // that let it go before is followed by another, which finds it ready.
     sub.closing.store(subscription_core::marked, std::memory_order_seq_cst);
+    note_change();
 }
 
 void engine::close_cursors(subscription_core& sub) noexcept {
@@ -433,6 +435,7 @@ std::uint64_t engine::flip(std::uint64_t to) noexcept {
         // seq_cst: ordered with the workers' taking of subscriptions; see protocol P8.
     } while (!version_.compare_exchange_weak(now, next, std::memory_order_seq_cst,
                                              std::memory_order_relaxed));
+    note_change();
     return next;
 }
 
@@ -449,7 +452,8 @@ flip_report engine::flip_and_wait(std::chrono::nanoseconds deadline) {
             subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))];
         backoff wait;
         // seq_cst: in one order with the taking of subscriptions: whoever takes it after this look
-        // reads the new version. Acquire pairs with held_to(): the handler before has returned.
+        // reads the new version. Acquire pairs with between_handlers: the handler before has
+        // returned.
         while (sub.owned.load(std::memory_order_seq_cst) == subscription_core::served &&
                sub.acknowledged.load(std::memory_order_acquire) < out.version) {
             if (steady_clock::now() >= until) {

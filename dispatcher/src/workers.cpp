@@ -24,10 +24,12 @@
 namespace ropeway::detail {
 namespace {
 
-/// A look that finds fewer events per subscription came too early; the next one comes about half a
-/// microsecond later. The events found do not wait for that, the next ones may.
-constexpr std::uint32_t small_batch = 16;
-constexpr int pauses_apart = 32;
+/// A look that finds less than a batch per subscription came too early: close behind a publisher,
+/// we read lines that it is about to write. The next look comes half a microsecond later, or two
+/// when the events come by millions a second. Those found do not wait for that, the next ones may.
+constexpr std::uint32_t few_events = 8;
+constexpr int pauses_after_few = 32;
+constexpr int pauses_after_many = 128;
 
 /// Batches that a subscription takes before the next one's turn: what one read of the ring is still
 /// in the cache for the others.
@@ -152,6 +154,8 @@ bool engine::work(worker_group& group, worker_seat& seat) noexcept {
 engine::look engine::look_once(worker_group& group, worker_seat& seat) noexcept {
     std::uint32_t served = 0;
     std::uint32_t done = 0;
+    tail_views tails;
+    tails.forget_before(critical_hint());
     // Relaxed: a member that joins meanwhile wakes us.
     const std::uint64_t all = live() & group.members.load(std::memory_order_relaxed);
     // Always the same for one worker: a start that moved would give some subscription two turns in
@@ -161,7 +165,7 @@ engine::look engine::look_once(worker_group& group, worker_seat& seat) noexcept 
         const auto number =
             (static_cast<std::uint32_t>(std::countr_zero(left)) + turn) % max_live_subscriptions;
         subscription_core& sub = subscriptions_[number];
-        if (!ready(sub)) {
+        if (!ready(sub, tails)) {
             continue;
         }
         std::uint32_t nobody = subscription_core::idle;
@@ -178,7 +182,7 @@ engine::look engine::look_once(worker_group& group, worker_seat& seat) noexcept 
         const bool may_be_long = sub.average_ticks == 0 || sub.average_ticks > group.slice_ticks;
         const bool out = may_be_long && step_out(group, sub);
         seat.begin(sub.site, tick_clock::now(), !out);
-        done += serve(group, sub);
+        done += serve(group, sub, tails);
         ++served;
         let_go(sub);
         const worker_seat::doing was = seat.end();
@@ -201,15 +205,18 @@ engine::look engine::look_once(worker_group& group, worker_seat& seat) noexcept 
     if (served == 0) {
         return look::nothing;
     }
-    if (done < served * small_batch) {
-        // The publisher is about to write the lines that we would read: let it get ahead, or each
-        // event costs both of us a transfer.
-        relax(pauses_apart);
+    if (done < served * batch_size) {
+        relax(done < served * few_events ? pauses_after_few : pauses_after_many);
     }
     return look::something;
 }
 
 bool engine::ready(subscription_core& sub) noexcept {
+    tail_views tails;
+    return ready(sub, tails);
+}
+
+bool engine::ready(subscription_core& sub, tail_views& tails) noexcept {
     // Relaxed: whoever clears it looks again afterwards.
     if (sub.owned.load(std::memory_order_relaxed) != subscription_core::idle) {
         return false;
@@ -238,12 +245,12 @@ bool engine::ready(subscription_core& sub) noexcept {
         sub.market_data.load(std::memory_order_relaxed) == subscription_core::lapped) {
         return true;  // relaxed: as above
     }
-    return any_for(sub);
+    return any_for(sub, tails);
 }
 
-bool engine::any_for(const subscription_core& sub) const noexcept {
+bool engine::any_for(const subscription_core& sub, tail_views& tails) const noexcept {
     for (const auto& from : publishers()) {
-        const std::uint64_t tail = from->tail.load(std::memory_order_acquire);  // pairs: commit()
+        const std::uint64_t tail = tails.of(*from);
         for (const ring_class c : {ring_class::market, ring_class::critical}) {
             const cursor_block& block = from->rings[index_of(c)].cursors[sub.number];
             // Relaxed: a look; look_at() reads it again with acquire.
@@ -251,8 +258,8 @@ bool engine::any_for(const subscription_core& sub) const noexcept {
             if (cursor_word::busy(word) || word == cursor_word::join) {
                 continue;
             }
-            const bool behind = static_cast<std::uint32_t>(cursor_word::position(word)) !=
-                                tail_word::count(tail, c);
+            const std::uint64_t at = cursor_word::position(word);
+            const bool behind = tail_word::extend(at, tail_word::count(tail, c)) > at;
             // Relaxed: as above.
             const bool kept = block.kept.load(std::memory_order_relaxed) != 0 ||
                               block.first_kept.load(std::memory_order_relaxed) != 0;
@@ -276,7 +283,8 @@ bool engine::any_ready(const worker_group& group, const subscription_core* but) 
     return false;
 }
 
-std::uint32_t engine::serve(worker_group& group, subscription_core& sub) noexcept {
+std::uint32_t engine::serve(worker_group& group, subscription_core& sub,
+                            tail_views& tails) noexcept {
     std::uint32_t done = 0;
     // Acquire pairs with remove_subscription().
     if (sub.closing.load(std::memory_order_acquire) != subscription_core::stays) {
@@ -297,6 +305,7 @@ std::uint32_t engine::serve(worker_group& group, subscription_core& sub) noexcep
     call_timer(sub);
     serve_context context;
     context.owner = this;
+    context.tails = &tails;
     context.slice_ticks = group.slice_ticks;
     context.slice_end = tick_clock::now() + group.slice_ticks;
     bool more = true;
@@ -306,14 +315,15 @@ std::uint32_t engine::serve(worker_group& group, subscription_core& sub) noexcep
         context.slice_over |= tick_clock::now() >= context.slice_end;
         more = context.more && !context.slice_over && !stopping() && !sub.ending();
     }
-    if (done != 0 && sub.face.idle != nullptr &&
-        (context.slice_over ? has_nothing(sub) : !context.more)) {
+    if (done != 0 && sub.face.idle != nullptr && (context.slice_over || !context.more) &&
+        has_nothing(sub)) {
         call_idle(sub);
     }
     announce(sub);
     look_if_drained(sub);
     sub.slices.add(1);
     if (context.slice_over) {
+        tails.forget();  // that took its time
         ramp_group(group, &sub);
     }
     return done;
@@ -330,12 +340,14 @@ bool engine::has_nothing(const subscription_core& sub) const noexcept {
                 0, std::memory_order_relaxed);
         }
     }
-    return sub.box[0].empty() && sub.box[1].empty() && !any_for(sub);
+    tail_views tails;
+    return sub.box[0].empty() && sub.box[1].empty() && !any_for(sub, tails);
 }
 
 std::uint32_t engine::serve_round(subscription_core& sub, serve_context& context) noexcept {
     // Acquire pairs with hint_critical(): the events it speaks of are in their rings.
     context.critical_seen = critical_hint_.load(std::memory_order_acquire);
+    context.tails->forget_before(context.critical_seen);
     std::uint32_t done = 0;
     if (sub.order == event_order::in_sequence) {
         serve_in_sequence(sub, context, done);

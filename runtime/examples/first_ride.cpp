@@ -15,6 +15,7 @@ int main() {
     rt.flip();                                 // a new routing version: older market data is stale from here on
     for (auto kind : {ropeway::event_kind::trade, ropeway::event_kind::execution_report}) {
         auto event = feed.claim();             // a slot; goes back by itself if never published
+        if (!event) { return 1; }              // none is free
         event->kind = kind;
         event->price = 61'800 * ropeway::price_scale;
         if (auto sent = feed.publish(std::move(event)); !sent) { return 1; }  // full, stopped: why is in it

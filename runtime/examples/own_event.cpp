@@ -20,6 +20,7 @@ int main() {
     gateway.start();
     for (int i = 0; i < 10; ++i) {
         auto event = feed.claim();
+        if (!event) { return 1; }
         event->kind = i % 5 == 0 ? gateway_kind::fill : gateway_kind::tick;
         event->quantity = 100;
         if (!feed.publish(std::move(event))) { return 1; }

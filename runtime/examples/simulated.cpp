@@ -19,6 +19,7 @@ int main() {
         events.start();
         for (int i = 0; i < 10; ++i) {
             auto event = feed.claim();
+            if (!event) { simulation::fail("no slot"); }
             event->kind = ropeway::event_kind::execution_report;
             simulation::check(feed.publish(std::move(event)).count == 1, "publish");
         }

@@ -31,6 +31,7 @@ TEST_CASE("a duplicate is the handler's own: it may change it, and nobody else s
     std::vector<const market_event*> slots;
     for (int i = 0; i < 64; ++i) {
         auto event = feed.claim();
+        REQUIRE(event);
         event->price = 77;
         event->quantity = 3;
         event->trace = {4, 5};

@@ -16,6 +16,7 @@ std::vector<ropeway::claimed<market_event>> packet_of(ropeway::publisher<market_
     std::vector<ropeway::claimed<market_event>> packet;
     for (std::uint64_t i = 0; i < count; ++i) {
         auto event = feed.claim();
+        REQUIRE(event);
         event->user = first + i;
         event->kind = (first + i) % 4 == 3 ? event_kind::execution_report : event_kind::quote;
         packet.push_back(std::move(event));

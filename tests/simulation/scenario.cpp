@@ -240,11 +240,21 @@ class scenario {
         for (std::size_t feed = 0; feed < most_feeds; ++feed) {
             mine.model.starts_at(feed, not_yet);
         }
-        mine.handle =
-            d_.subscribe(mine.model.name(), policy, std::move(params),
-                         [this, &mine](const ride& event, const ropeway::delivery& facts) {
-                             handle(mine, event, facts);
-                         });
+        if (params.delivery == ropeway::original) {
+            // Its own, whether it is a duplicate or the ring's: nobody else may see what it does.
+            mine.handle = d_.subscribe(mine.model.name(), policy, std::move(params),
+                                       [this, &mine](ride& event, const ropeway::delivery& facts) {
+                                           handle(mine, event, facts);
+                                           event.check = ~event.check;
+                                           simulation::point();
+                                       });
+        } else {
+            mine.handle =
+                d_.subscribe(mine.model.name(), policy, std::move(params),
+                             [this, &mine](const ride& event, const ropeway::delivery& facts) {
+                                 handle(mine, event, facts);
+                             });
+        }
         for (std::size_t feed = 0; feed < feeds_.size(); ++feed) {
             mine.model.starts_at(feed,
                                  mine.handle.first_sequence(static_cast<std::uint32_t>(feed)));

@@ -13,9 +13,10 @@
 #include <utility>
 
 #include <ropeway/consumer/wrapper.hpp>
+#include <ropeway/dispatcher/batch_fill.hpp>
+#include <ropeway/dispatcher/between_handlers.hpp>
 #include <ropeway/dispatcher/engine.hpp>
 #include <ropeway/dispatcher/serving.hpp>
-#include <ropeway/pool/block_copy.hpp>
 #include <ropeway/pool/coarse_clock.hpp>
 #include <ropeway/pool/recycler.hpp>
 #include <ropeway/pool/thread_number.hpp>
@@ -57,7 +58,7 @@ class binding {
             static_cast<void>(owner.returns().template recycle_one<E>(pool, held));
         };
         face.copy = [](void* to, const void* from) noexcept {
-            copy_event(*static_cast<E*>(to), *static_cast<const E*>(from));
+            filler::copy_event(*static_cast<E*>(to), *static_cast<const E*>(from));
         };
         face.critical = [](std::uint32_t kind) noexcept { return traits::is_critical(kind); };
         face.conflatable = [](std::uint32_t kind) noexcept { return traits::conflatable(kind); };
@@ -88,7 +89,7 @@ class binding {
             static_cast<binding*>(object)->consumer_.update_min_version(version);
         };
         face.wants = [](const subscription_core& sub, const void* event) noexcept {
-            return wants(sub.wanted(), *static_cast<const E*>(event));
+            return filler::wants(sub.wanted(), *static_cast<const E*>(event));
         };
         face.destroy = [](void* object) noexcept {
             std::unique_ptr<binding>{static_cast<binding*>(object)}.reset();
@@ -98,72 +99,71 @@ class binding {
     }
 
   private:
+    using filler = batch_fill<E>;
     static constexpr bool owns = owning_handler_for<Handler, E>;
-
-    static bool wants(const interest& wanted, const E& event) noexcept {
-        if (!wanted.kinds.contains(traits::kind(event))) {
-            return false;
-        }
-        if (wanted.instruments.empty()) [[likely]] {
-            return true;
-        }
-        const std::uint32_t instrument = traits::instrument(event);
-        return instrument == 0 ||
-               std::binary_search(wanted.instruments.begin(), wanted.instruments.end(), instrument);
-    }
-
-    static void copy_event(E& to, const E& from) noexcept {
-        if constexpr (std::is_trivially_copyable_v<E> && is_simulated) {
-            constexpr std::size_t half = sizeof(E) / 2;  // others run in the middle of the copy
-            auto* const out = reinterpret_cast<std::byte*>(&to);
-            const auto* const in = reinterpret_cast<const std::byte*>(&from);
-            std::copy_n(in, half, out);
-            scheduling_point();
-            std::copy_n(in + half, sizeof(E) - half, out + half);
-        } else if constexpr (std::is_trivially_copyable_v<E>) {
-            copy_block<sizeof(E)>(&to, &from);
-        } else {
-            traits::clone(to, from);
-        }
-    }
 
     static std::uint32_t serve_duplicates(subscription_core& sub, publisher_core& from,
                                           ring_class c, serve_context& context) {
-        inbox& box = sub.box[index_of(c)];
-        const std::uint32_t skipped =
-            box.empty() ? fill<held_in::duplicates>(sub, from, c, context) : 0;
-        return skipped + run_inbox(sub, box, c, context);
+        return fill_and_run<held_in::duplicates>(sub, from, c, context);
     }
 
     static std::uint32_t serve_original(subscription_core& sub, publisher_core& from, ring_class c,
                                         serve_context& context) {
-        inbox& box = sub.box[index_of(c)];
-        std::uint32_t skipped = 0;
-        if (box.empty()) {
-            // At `full` a published slot is sealed, and whoever changes it is reported.
-            const bool sole = alone(sub, from) && from.slots_.level() < guard_level::full;
-            skipped = sole ? fill<held_in::ring>(sub, from, c, context)
-                           : fill<held_in::duplicates>(sub, from, c, context);
+        if (planted(planted_bug::alone_too_early)) {
+            context.tails->forget();
+        } else {
+            static_cast<void>(context.tails->of(from));  // before the look at who else there is
         }
-        return skipped + run_inbox(sub, box, c, context);
+        // At `full` a published slot is sealed, and whoever changes it is reported.
+        const bool sole = alone(sub, from) && from.slots_.level() < guard_level::full;
+        return sole ? fill_and_run<held_in::ring>(sub, from, c, context)
+                    : fill_and_run<held_in::duplicates>(sub, from, c, context);
     }
 
-    /// After a handler whose event is sampled or awaited.
-    [[gnu::noinline]] static void tell_of(subscription_core& sub, publisher_core& from,
-                                          std::uint64_t sequence, std::uint64_t begin,
-                                          outcome ended, bool asked) noexcept {
-        const std::uint64_t end = tick_clock::now();
-        if (asked) {
-            from.note_outcome(sub.number, sequence, said_of(ended));
+    static std::uint32_t serve_in_place(subscription_core& sub, publisher_core& from, ring_class c,
+                                        serve_context& context) {
+        if (sub.contended(c) || sub.was_lossy || !sub.box[index_of(c)].empty()) {
+            // The range stays pinned until its last handler has returned: the publisher takes
+            // spares instead of waiting for it.
+            return fill_and_run<held_in::ring>(sub, from, c, context);
         }
-        fanout_sample& sample = from.sample_of(sequence);
-        const std::uint64_t published =
-            fanout_sample::is_sampled(sequence) ? sample.published(sequence) : 0;
-        if (ended != outcome::filtered && published != 0) {
-            sub.latency.record(tick_clock::to_ns(begin > published ? begin - published : 0));
-            sub.handler_time.record(tick_clock::to_ns(end - begin));
-            sample.handled(sequence, end - begin, end);
+        return run_in_ring(sub, from, c, context);
+    }
+
+    /// One batch: what waits in the inbox, or else what the ring holds.
+    template <held_in where>
+    static std::uint32_t fill_and_run(subscription_core& sub, publisher_core& from, ring_class c,
+                                      serve_context& context) {
+        inbox& box = sub.box[index_of(c)];
+        typename filler::result filled;
+        if (box.empty()) {
+            const binding& self = *static_cast<const binding*>(sub.face.object);
+            const std::uint64_t least = std::max(
+                self.consumer_.min_version_source().load(std::memory_order_acquire),  // as there
+                context.owner->version());
+            filled = filler::template fill<where>(sub, from, c, context, least);
+            if (filled.without_slot != 0) [[unlikely]] {
+                const std::uint32_t count = box.count;
+                run_without_slots(sub, from, c, context, filled.without_slot);
+                return filled.passed + count + filled.without_slot;
+            }
         }
+        return filled.passed + run_inbox(sub, box, c, context);
+    }
+
+    /// True for awaited market data that was cancelled: no handler is called.
+    [[nodiscard, gnu::cold, gnu::noinline]] static bool cancels(binding& self,
+                                                                const subscription_core& sub,
+                                                                publisher_core& from,
+                                                                const E& event,
+                                                                std::uint64_t sequence) noexcept {
+        const std::uint32_t kind = traits::kind(event);
+        if (traits::is_critical(kind) || !from.is_cancelled(sequence)) {
+            return false;
+        }
+        self.consumer_.count_filtered(kind);
+        from.note_outcome(sub.number, sequence, delivery_outcome::cancelled);
+        return true;
     }
     [[nodiscard]] static delivery_outcome said_of(outcome ended) noexcept {
         switch (ended) {
@@ -173,95 +173,52 @@ class binding {
         }
         return delivery_outcome::failed;
     }
-    /// True for awaited market data that was cancelled: no handler is called.
-    [[gnu::cold, gnu::noinline]] static bool cancels(binding& self, subscription_core& sub,
+    /// One wanted event that is not stale, handed over by `give`; timed and told of when it is
+    /// sampled or awaited.
+    template <class Give>
+    [[gnu::noinline]] static outcome deliver_watched(binding& self, subscription_core& sub,
                                                      publisher_core& from, const E& event,
-                                                     std::uint64_t sequence) noexcept {
-        const std::uint32_t kind = traits::kind(event);
-        if (traits::is_critical(kind) || !from.is_cancelled(sequence)) {
+                                                     std::uint64_t sequence, Give give) noexcept {
+        const bool asked = sequence == from.awaited();
+        if (asked && cancels(self, sub, from, event, sequence)) {
+            return outcome::filtered;
+        }
+        const std::uint64_t begin = tick_clock::now();
+        const outcome ended = give();
+        const std::uint64_t end = tick_clock::now();
+        if (asked) {
+            from.note_outcome(sub.number, sequence, said_of(ended));
+        }
+        if (fanout_sample::is_sampled(sequence) && ended != outcome::filtered) {
+            note_sample(self, sub, from, sequence, begin, end);
+        }
+        return ended;
+    }
+    static void note_sample(binding& self, subscription_core& sub, publisher_core& from,
+                            std::uint64_t sequence, std::uint64_t begin,
+                            std::uint64_t end) noexcept {
+        const std::uint64_t took = tick_clock::to_ns(end - begin);
+        self.consumer_.note_time(took);
+        fanout_sample& sample = from.sample_of(sequence);
+        if (const std::uint64_t published = sample.published(sequence); published != 0) {
+            sub.latency.record(tick_clock::to_ns(begin > published ? begin - published : 0));
+            sub.handler_time.record(took);
+            sample.handled(sequence, end - begin, end);
+        }
+    }
+    /// True for stale market data: counted, no handler is called.
+    [[nodiscard]] static bool is_counted_stale(binding& self, const subscription_core& sub,
+                                               publisher_core& from, const E& event,
+                                               std::uint64_t sequence,
+                                               std::uint64_t least) noexcept {
+        if (!filler::is_stale(event, least)) {
             return false;
         }
-        self.consumer_.count_filtered(kind);
-        from.note_outcome(sub.number, sequence, delivery_outcome::cancelled);
+        self.consumer_.count_filtered(traits::kind(event));
+        if (sequence == from.awaited()) {
+            from.note_outcome(sub.number, sequence, delivery_outcome::filtered);
+        }
         return true;
-    }
-
-    /// The version for the next handler, acknowledged: the one before has returned.
-    static std::uint64_t held_to(subscription_core& sub, const engine& owner,
-                                 std::uint64_t& held) noexcept {
-        const std::uint64_t version = owner.version();
-        if (version != held) [[unlikely]] {
-            const std::uint64_t before = std::exchange(held, version);
-            // Release pairs with flip_and_wait(): what that handler did is visible.
-            sub.acknowledged.store(version, std::memory_order_release);
-            if (planted(planted_bug::old_version)) {
-                return before;
-            }
-        }
-        return version;
-    }
-
-    /// Stale events of a batch, counted once it is known how much of the batch was taken.
-    struct stale_events {
-        std::array<std::uint64_t, batch_size> positions;
-        std::array<std::uint32_t, batch_size> kinds;
-        std::uint32_t count = 0;
-    };
-
-    /// Brings one batch of wanted, fresh events into the empty inbox, as duplicates or where they
-    /// are; returns how many positions were passed without one.
-    template <held_in where>
-    static std::uint32_t fill(subscription_core& sub, publisher_core& from, ring_class c,
-                              serve_context& context) noexcept {
-        const std::uint32_t chunk = chunk_for(sub, context.slice_ticks);
-        taken_range range;
-        if (!look_at(sub, from, c, range)) {
-            return 0;
-        }
-        if (kept_waits(sub, from, c)) [[unlikely]] {
-            static_cast<void>(take_kept(sub, from, c, chunk, range, context));
-            return 0;
-        }
-        constexpr bool copies = where == held_in::duplicates;
-        std::uint32_t room = chunk;
-        if constexpr (copies) {
-            room = static_cast<std::uint32_t>(context.owner->duplicates().ensure(chunk));
-        }
-        if (room == 0 || !take_range(sub, from, c, room, !copies, context.before, range)) {
-            return 0;
-        }
-        inbox& box = sub.box[index_of(c)];
-        stale_events stale;
-        const std::uint32_t found = pick(sub, from, range, box, stale);
-        box.from = &from;
-        box.where = where;
-        box.lag = range.lag;
-        box.head = 0;
-        box.count = found;
-        std::uint32_t got = found;
-        if constexpr (copies) {
-            got = copy_picked(sub, from, box, found);
-            if (got != found) [[unlikely]] {
-                // ensure() promised as many; fewer only when the guard refuses to hand a slot out.
-                if (sub.contended(c)) {
-                    count_stale(sub, stale, range.last);
-                    context.more |= range.lag != 0;
-                    run_without_slots(sub, from, c, context, found);
-                    end_range(sub, from, c, true, range.last);
-                    return static_cast<std::uint32_t>(range.last - range.first);
-                }
-                range.last = position_of(from, range, box.sequences[got]);  // the rest stays
-            }
-        }
-        count_stale(sub, stale, range.last);
-        context.more |= range.lag != 0;
-        if (got != 0) {
-            tell_before(sub, from, c, box, range.lost, range.conflated);
-        }
-        if (copies || got == 0) {
-            end_range(sub, from, c, !copies, range.last);
-        }
-        return static_cast<std::uint32_t>(range.last - range.first) - got;
     }
 
     /// A claimed range, and not a slot for every event of it: the handler gets those that are left
@@ -269,129 +226,113 @@ class binding {
     [[gnu::cold, gnu::noinline]] static void run_without_slots(subscription_core& sub,
                                                                publisher_core& from, ring_class c,
                                                                serve_context& context,
-                                                               std::uint32_t found) noexcept {
+                                                               std::uint32_t left) noexcept {
         inbox& box = sub.box[index_of(c)];
         const std::uint32_t got = box.count;
         binding& self = *static_cast<binding*>(sub.face.object);
-        std::array<void*, batch_size> left = box.events;
-        std::array<std::uint64_t, batch_size> sequences = box.sequences;
+        const std::array<void*, batch_size> originals = box.events;
+        const std::array<std::uint64_t, batch_size> sequences = box.sequences;
         while (!box.empty() && !sub.ending()) {
             context.critical_seen = context.owner->critical_hint();  // no giving way in here
             static_cast<void>(run_inbox(sub, box, c, context));
         }
-        std::uint64_t held = sub.acknowledged.load(std::memory_order_relaxed);  // relaxed: our own
+        between_handlers between{sub, context, self.consumer_.min_version_source(), false};
         const handler_scope inside{*context.owner, sub};
-        for (std::uint32_t i = got; i != found && !sub.ending(); ++i) {
+        for (std::uint32_t i = got; i != got + left && between.go_on(); ++i) {
             E event;
-            copy_event(event, *static_cast<const E*>(left[i]));
+            filler::copy_event(event, *static_cast<const E*>(originals[i]));
             const delivery facts{.sequence = sequences[i],
                                  .publisher = static_cast<std::uint16_t>(from.number_),
-                                 .end_of_batch = i + 1 == found};
-            outcome ended = outcome::filtered;
-            if constexpr (owns) {
-                slot_ref slot;  // one of the kept events' pool; only without any it goes uncalled
-                slot_pool& pool = context.owner->kept();
-                if (pool.try_get(slot, make_meta(sub.site, thread_number(), coarse_now_ms()))) {
-                    pooled<E> owned = context.owner->returns().template adopt<E>(pool, slot);
-                    copy_event(*owned, event);
-                    ended = self.consumer_.process_owned(std::move(owned), facts,
-                                                         held_to(sub, *context.owner, held));
-                } else {
-                    self.consumer_.count_filtered(traits::kind(event));
-                }
-            } else {
-                ended = self.consumer_.process(event, facts, held_to(sub, *context.owner, held));
-            }
-            if (sequences[i] == from.awaited()) {
-                from.note_outcome(sub.number, sequences[i], said_of(ended));
+                                 .end_of_batch = i + 1 == got + left};
+            if (!is_counted_stale(self, sub, from, event, sequences[i], between.least())) {
+                static_cast<void>(deliver_watched(self, sub, from, event, sequences[i], [&] {
+                    return give_copy(self, sub, *context.owner, event, facts);
+                }));
             }
             sub.starved.add(1);
         }
+        end_range(sub, from, c, true, 0);
     }
-
-    static void tell_before(subscription_core& sub, publisher_core& from, ring_class c, inbox& box,
-                            std::uint64_t lost, std::uint64_t conflated) noexcept {
-        box.lost_before = lost;
-        box.conflated_before = conflated;
-        if (lost != 0 || conflated != 0) [[unlikely]] {
-            note_told(sub, from, c, lost, conflated);
-        }
-    }
-
-    [[nodiscard]] static std::uint64_t sequence_of(const publisher_core& from,
-                                                   std::uint32_t index) noexcept {
-        // Relaxed: ordered by tail, like the payload.
-        return from.slots_.header(index).meta.load(std::memory_order_relaxed);
-    }
-
-    [[nodiscard]] static std::uint64_t position_of(const publisher_core& from,
-                                                   const taken_range& range,
-                                                   std::uint64_t sequence) noexcept {
-        std::uint64_t at = range.first;
-        while (at != range.last && sequence_of(from, range.slots[at - range.first]) != sequence) {
-            ++at;
-        }
-        return at;
-    }
-
-    /// Each stale event once: what a cut batch leaves in the ring is looked at again.
-    static void count_stale(subscription_core& sub, const stale_events& stale,
-                            std::uint64_t before) noexcept {
-        binding& self = *static_cast<binding*>(sub.face.object);
-        for (std::uint32_t i = 0; i < stale.count && stale.positions[i] < before; ++i) {
-            self.consumer_.count_filtered(stale.kinds[i]);
-        }
-    }
-
-    /// Writes sequence and original of each wanted, fresh event into the inbox; returns how many.
-    static std::uint32_t pick(subscription_core& sub, publisher_core& from,
-                              const taken_range& range, inbox& box, stale_events& stale) noexcept {
-        binding& self = *static_cast<binding*>(sub.face.object);
-        const std::uint64_t floor = from.owner_->version();
-        const std::uint64_t awaited = from.awaited();
-        std::uint32_t found = 0;
-        const interest& wanted = sub.wanted();
-        const bool by_instrument = !wanted.instruments.empty();
-        for (std::uint64_t at = range.first; at != range.last; ++at) {
-            const std::uint32_t index = range.slots[at - range.first];
-            void* const original = from.payload(index);
-            const E& event = *static_cast<const E*>(original);
-            if ((by_instrument && !range.may_want(at, sub.number)) || !wants(wanted, event)) {
-                if (awaited != 0 && sequence_of(from, index) == awaited) [[unlikely]] {
-                    from.note_outcome(sub.number, awaited, delivery_outcome::unwanted);
-                }
-                continue;
+    static outcome give_copy(binding& self, subscription_core& sub, engine& owner, E& event,
+                             const delivery& facts) noexcept {
+        if constexpr (owns) {
+            slot_ref slot;  // one of the kept events' pool; only without any it goes uncalled
+            slot_pool& pool = owner.kept();
+            if (!pool.try_get(slot, make_meta(sub.site, thread_number(), coarse_now_ms()))) {
+                self.consumer_.count_filtered(traits::kind(event));
+                return outcome::filtered;
             }
-            if (!self.consumer_.should_process(event, floor)) {
-                if (awaited != 0 && sequence_of(from, index) == awaited) [[unlikely]] {
-                    from.note_outcome(sub.number, awaited, delivery_outcome::filtered);
-                }
-                stale.positions[stale.count] = at;
-                stale.kinds[stale.count++] = traits::kind(event);
-                continue;
+            pooled<E> owned = owner.returns().template adopt<E>(pool, slot);
+            filler::copy_event(*owned, event);
+            return self.consumer_.deliver_owned(std::move(owned), facts);
+        } else {
+            return self.consumer_.deliver(event, facts);
+        }
+    }
+
+    /// The handlers of plain events, [first, stop) of an inbox at most. A function of its own, so
+    /// that its loop has the registers to itself.
+    [[gnu::noinline]] static progress run_plain(binding& self, engine& owner, inbox& box,
+                                                std::uint32_t first, std::uint32_t stop,
+                                                plainness plain) {
+        std::uint32_t head = first;
+        delivery facts = facts_of(box);
+        slot_pool& pool = pool_of(owner, box);
+        while (head != stop && owner.changes() == plain.changes) {
+            E& event = *static_cast<E*>(box.events[head]);
+            facts.sequence = box.sequences[head];
+            if (traits::routing_version(event) < plain.least || facts.sequence >= plain.watched)
+                [[unlikely]] {
+                break;
             }
-            box.events[found] = original;
-            box.sequences[found++] = sequence_of(from, index);
+            facts.end_of_batch = head + 1 == box.count;
+            if (give(self, owner, pool, event, box.refs[head++], facts) == outcome::failed)
+                [[unlikely]] {
+                return {head, head - first, true};
+            }
         }
-        return found;
+        return {head, head - first, false};
+    }
+    /// The handler of one event, whatever it is.
+    [[gnu::noinline]] static outcome run_one(binding& self, engine& owner, subscription_core& sub,
+                                             inbox& box, std::uint64_t least) {
+        delivery facts = facts_of(box);
+        facts.sequence = box.sequences[box.head];
+        facts.end_of_batch = box.head + 1 == box.count;
+        facts.lost_before = box.lost_before;
+        facts.conflated_before = box.conflated_before;
+        slot_pool& pool = pool_of(owner, box);
+        E& event = *static_cast<E*>(box.events[box.head]);
+        const slot_ref slot = box.refs[box.head];
+        outcome ended = outcome::filtered;
+        if (!is_counted_stale(self, sub, *box.from, event, facts.sequence, least)) {
+            ended = deliver_watched(self, sub, *box.from, event, facts.sequence,
+                                    [&] { return give(self, owner, pool, event, slot, facts); });
+        }
+        if (ended != outcome::filtered) {
+            box.lost_before = box.conflated_before = 0;  // a filtered event tells nobody
+        } else if constexpr (owns) {
+            owner.returns().template recycle_n<E>(pool, &slot, 1);
+        }
+        return ended;
+    }
+    [[nodiscard]] static delivery facts_of(const inbox& box) noexcept {
+        return {.lag = box.lag, .publisher = static_cast<std::uint16_t>(box.from->number_)};
+    }
+    [[nodiscard]] static slot_pool& pool_of(engine& owner, const inbox& box) noexcept {
+        return box.where == held_in::kept ? owner.kept() : owner.duplicates();
+    }
+    static outcome give(binding& self, engine& owner, slot_pool& pool, E& event, slot_ref slot,
+                        const delivery& facts) noexcept {
+        if constexpr (owns) {
+            return self.consumer_.deliver_owned(owner.returns().template adopt<E>(pool, slot),
+                                                facts);
+        } else {
+            return self.consumer_.deliver(event, facts);
+        }
     }
 
-    /// Puts a duplicate into the place of each original in the inbox; returns how many there were
-    /// slots for.
-    static std::uint32_t copy_picked(subscription_core& sub, publisher_core& from, inbox& box,
-                                     std::uint32_t found) noexcept {
-        slot_pool& pool = from.owner_->duplicates();
-        const auto got = static_cast<std::uint32_t>(pool.get_n(
-            box.refs.data(), found, make_meta(sub.site, thread_number(), coarse_now_ms())));
-        for (std::uint32_t i = 0; i < got; ++i) {
-            E* const copy = static_cast<E*>(pool.payload(box.refs[i].index));
-            copy_event(*copy, *static_cast<const E*>(box.events[i]));
-            box.events[i] = copy;
-        }
-        box.count = got;
-        return got;
-    }
-
+    /// Runs the handler on what waits in the inbox; returns how many events are done with.
     static std::uint32_t run_inbox(subscription_core& sub, inbox& box, ring_class c,
                                    serve_context& context) {
         if (box.empty()) {
@@ -399,79 +340,49 @@ class binding {
         }
         binding& self = *static_cast<binding*>(sub.face.object);
         engine& owner = *context.owner;
-        slot_pool& pool = box.where == held_in::kept ? owner.kept() : owner.duplicates();
-        const std::uint32_t first = box.head;
-        const std::uint32_t count = box.count;
-        std::uint32_t head = first;
-        const std::uint32_t mask = clock_mask(sub, context.slice_ticks);
+        slot_pool& pool = pool_of(owner, box);
         const bool recycles = !owns && box.where != held_in::ring;
         const bool one_by_one = recycles && pool.storage().level() >= guard_level::sampled;
-        const bool gives_way = c == ring_class::market && sub.gives_way();
-        const std::uint64_t awaited = box.from->awaited();
-        std::uint64_t held = sub.acknowledged.load(std::memory_order_relaxed);  // relaxed: our own
+        const std::uint32_t first = box.head;
+        const std::uint32_t between_looks =
+            one_by_one ? 1 : calls_between_looks(sub, context.slice_ticks);
+        std::uint32_t next_look = first + between_looks;
         const std::uint64_t start = tick_clock::now();
-        const handler_scope inside{*context.owner, sub};
-        std::uint32_t end = count;  // or where it went into quarantine
-        while (head != end) {
-            if (gives_way && owner.critical_waits(context.critical_seen)) {
-                break;  // at most the handler in progress goes before a critical event
+        between_handlers between{sub, context, self.consumer_.min_version_source(),
+                                 c == ring_class::market && sub.gives_way()};
+        const handler_scope inside{owner, sub};
+        while (!box.empty() && between.go_on()) {
+            const std::uint32_t begin = box.head;
+            bool failed = false;
+            if ((box.lost_before | box.conflated_before) == 0) [[likely]] {
+                const progress to =
+                    run_plain(self, owner, box, begin, std::min(next_look, box.count),
+                              between.plain_from(box.sequences[begin], *box.from));
+                box.head = to.head;
+                failed = to.failed;
             }
-            if (sub.ending()) {
-                break;  // the handler ended its own subscription
+            if (box.head == begin) {
+                failed = run_one(self, owner, sub, box, between.least()) == outcome::failed;
+                ++box.head;
             }
-            const std::uint32_t at = head++;
-            const delivery facts{box.sequences[at],
-                                 box.lost_before,
-                                 box.conflated_before,
-                                 box.lag,
-                                 static_cast<std::uint16_t>(box.from->number_),
-                                 head == count};
-            const std::uint64_t sequence = box.sequences[at];
-            const bool asked = sequence == awaited;
-            E& event = *static_cast<E*>(box.events[at]);
-            const bool special = static_cast<unsigned>(asked) |
-                                 static_cast<unsigned>(fanout_sample::is_sampled(sequence));
-            const std::uint64_t begin = special ? tick_clock::now() : 0;
-            outcome ended = outcome::filtered;
-            if (asked && cancels(self, sub, *box.from, event, awaited)) [[unlikely]] {
-                if constexpr (owns) {
-                    static_cast<void>(owner.returns().template adopt<E>(pool, box.refs[at]));
-                }
-            } else {
-                if constexpr (owns) {
-                    ended = self.consumer_.process_owned(
-                        owner.returns().template adopt<E>(pool, box.refs[at]), facts,
-                        held_to(sub, owner, held));
-                } else {
-                    ended = self.consumer_.process(event, facts, held_to(sub, owner, held));
-                }
-                if (special) [[unlikely]] {
-                    tell_of(sub, *box.from, sequence, begin, ended, asked);
-                }
-                if (ended == outcome::failed && note_failure(sub, owner)) [[unlikely]] {
-                    context.slice_over = true;
-                    end = head;
-                }
+            if (one_by_one) [[unlikely]] {
+                owner.returns().template recycle_n<E>(pool, &box.refs[begin], 1);
             }
-            if (ended != outcome::filtered && (box.lost_before | box.conflated_before) != 0)
-                [[unlikely]] {
-                box.lost_before = box.conflated_before = 0;  // told; a filtered event tells nobody
+            context.slice_over |= failed && note_failure(sub, owner);  // into quarantine
+            if (box.head >= next_look) {
+                next_look = box.head + between_looks;
+                context.slice_over |= tick_clock::now() >= context.slice_end;
             }
-            if (one_by_one) {
-                owner.returns().template recycle_n<E>(pool, &box.refs[at], 1);
-            }
-            if (((head - first) & mask) == 0 && tick_clock::now() >= context.slice_end) {
-                context.slice_over = true;
+            if (context.slice_over) {
                 break;
             }
         }
         if constexpr (has_on_batch_end<Handler>) {
-            if (head == count) {
+            if (box.empty()) {
                 self.consumer_.batch_end();
             }
         }
-        box.head = head;
-        const std::uint32_t done = head - first;
+        const std::uint32_t done = box.head - first;
         context.more |= !box.empty();
         if (recycles && !one_by_one && done != 0) {
             owner.returns().template recycle_n<E>(pool, &box.refs[first], done);
@@ -488,74 +399,107 @@ class binding {
         return done;
     }
 
-    static std::uint32_t serve_in_place(subscription_core& sub, publisher_core& from, ring_class c,
-                                        serve_context& context) {
-        inbox& box = sub.box[index_of(c)];
-        if (sub.contended(c) || sub.was_lossy || !box.empty()) {
-            // The range stays pinned until its last handler has returned: the publisher takes
-            // spares instead of waiting for it.
-            const std::uint32_t skipped =
-                box.empty() ? fill<held_in::ring>(sub, from, c, context) : 0;
-            return skipped + run_inbox(sub, box, c, context);
+    /// The same as run_plain(), for events where they lie: positions [at, stop) of a range. One
+    /// that it does not want is plain too.
+    [[gnu::noinline]] static progress run_plain_in_ring(binding& self, const engine& owner,
+                                                        const slab_run<E>& originals,
+                                                        const taken_range& range, kind_set wanted,
+                                                        std::uint32_t at, std::uint32_t stop,
+                                                        delivery facts, plainness plain) {
+        const std::uint32_t* const slots = range.slots.data();
+        const slab_run<E> from = originals;
+        const auto count = static_cast<std::uint32_t>(range.last - range.first);
+        std::uint32_t calls = 0;
+        while (at != stop && owner.changes() == plain.changes) {
+            const E& event = *from.payload(slots[at]);
+            // Relaxed: ordered by tail, like the payload.
+            facts.sequence = from.header(slots[at]).meta.load(std::memory_order_relaxed);
+            if (traits::routing_version(event) < plain.least || facts.sequence >= plain.watched)
+                [[unlikely]] {
+                break;
+            }
+            ++at;
+            if (!wanted.contains(traits::kind(event))) {
+                continue;
+            }
+            ++calls;
+            facts.end_of_batch = at == count;
+            if (self.consumer_.deliver(event, facts) == outcome::failed) [[unlikely]] {
+                return {at, calls, true};
+            }
         }
+        return {at, calls, false};
+    }
+    /// One event where it lies, whatever it is.
+    [[gnu::noinline]] static outcome run_one_in_ring(binding& self, subscription_core& sub,
+                                                     publisher_core& from, const taken_range& range,
+                                                     std::uint32_t at, delivery facts,
+                                                     std::uint64_t least) {
+        const std::uint32_t index = range.slots[at];
+        const E& event = *static_cast<const E*>(from.payload(index));
+        facts.sequence = from.sequence_of(index);
+        facts.end_of_batch = range.first + at + 1 == range.last;
+        const interest& wanted = sub.wanted();
+        if ((!wanted.instruments.empty() && !range.may_want(range.first + at, sub.number)) ||
+            !filler::wants(wanted, event)) {
+            if (facts.sequence == from.awaited()) {
+                from.note_outcome(sub.number, facts.sequence, delivery_outcome::unwanted);
+            }
+            return outcome::filtered;
+        }
+        if (is_counted_stale(self, sub, from, event, facts.sequence, least)) {
+            return outcome::filtered;
+        }
+        return deliver_watched(self, sub, from, event, facts.sequence,
+                               [&] { return self.consumer_.deliver(event, facts); });
+    }
+
+    /// Runs the handler on events where they lie, in a range that only this worker's cursor holds.
+    static std::uint32_t run_in_ring(subscription_core& sub, publisher_core& from, ring_class c,
+                                     serve_context& context) {
         taken_range range;
         if (!look_at(sub, from, c, range) ||
             !take_range(sub, from, c, chunk_for(sub, context.slice_ticks), false, context.before,
-                        range)) {
+                        context.tails->of(from), range)) {
             return 0;
         }
         binding& self = *static_cast<binding*>(sub.face.object);
         engine& owner = *context.owner;
-        const std::uint32_t mask = clock_mask(sub, context.slice_ticks);
+        const slab_run<E> originals{from.slots_};
+        const bool any_plain = sub.wanted().instruments.empty() && originals.usable();
+        const kind_set wanted = sub.wanted().kinds;
+        const delivery facts{.lag = range.lag,
+                             .publisher = static_cast<std::uint16_t>(from.number_)};
+        const auto count = static_cast<std::uint32_t>(range.last - range.first);
+        const std::uint32_t between_looks = calls_between_looks(sub, context.slice_ticks);
+        std::uint32_t next_look = between_looks;
         const std::uint64_t start = tick_clock::now();
-        const bool gives_way = sub.gives_way();
-        const interest& wanted = sub.wanted();
-        const bool by_instrument = !wanted.instruments.empty();
-        const std::uint64_t awaited = from.awaited();
-        std::uint64_t held = sub.acknowledged.load(std::memory_order_relaxed);  // relaxed: our own
+        between_handlers between{sub, context, self.consumer_.min_version_source(),
+                                 c == ring_class::market && sub.gives_way()};
+        const handler_scope inside{owner, sub};
+        std::uint32_t at = 0;
         std::uint32_t calls = 0;
-        std::uint64_t at = range.first;
-        const handler_scope inside{*context.owner, sub};
-        while (at != range.last) {
-            if (gives_way && owner.critical_waits(context.critical_seen)) {
-                break;
+        while (at != count && !context.slice_over && between.go_on()) {
+            const std::uint32_t begin = at;
+            bool failed = false;
+            if (any_plain) [[likely]] {
+                const progress to = run_plain_in_ring(
+                    self, owner, originals, range, wanted, begin, std::min(next_look, count), facts,
+                    between.plain_from(from.sequence_of(range.slots[begin]), from));
+                at = to.head;
+                calls += to.calls;
+                failed = to.failed;
             }
-            if (sub.ending()) {
-                break;  // as in run_inbox()
+            if (at == begin) {
+                const outcome ended =
+                    run_one_in_ring(self, sub, from, range, at++, facts, between.least());
+                calls += ended == outcome::filtered ? 0 : 1;
+                failed = ended == outcome::failed;
             }
-            const std::uint32_t index = range.slots[at - range.first];
-            const E& event = *static_cast<const E*>(from.payload(index));
-            const bool masked = by_instrument && !range.may_want(at, sub.number);
-            ++at;
-            if (masked || !wants(wanted, event)) {
-                if (awaited != 0 && sequence_of(from, index) == awaited) [[unlikely]] {
-                    from.note_outcome(sub.number, awaited, delivery_outcome::unwanted);
-                }
-                continue;
-            }
-            const std::uint64_t sequence = sequence_of(from, index);
-            if (sequence == awaited && cancels(self, sub, from, event, sequence)) [[unlikely]] {
-                continue;
-            }
-            const delivery facts{.sequence = sequence,
-                                 .lag = range.lag,
-                                 .publisher = static_cast<std::uint16_t>(from.number_),
-                                 .end_of_batch = at == range.last};
-            const bool special = sequence == awaited || fanout_sample::is_sampled(sequence);
-            const std::uint64_t begin = special ? tick_clock::now() : 0;
-            const outcome ended = self.consumer_.process(event, facts, held_to(sub, owner, held));
-            if (special) [[unlikely]] {
-                tell_of(sub, from, sequence, begin, ended, sequence == awaited);
-            }
-            if (ended == outcome::failed && note_failure(sub, owner)) [[unlikely]] {
-                context.slice_over = true;
-                ++calls;
-                break;
-            }
-            ++calls;
-            if ((calls & mask) == 0 && tick_clock::now() >= context.slice_end) {
-                context.slice_over = true;
-                break;
+            context.slice_over |= failed && note_failure(sub, owner);  // into quarantine
+            if (at >= next_look) {
+                next_look = at + between_looks;
+                context.slice_over |= tick_clock::now() >= context.slice_end;
             }
         }
         if constexpr (has_on_batch_end<Handler>) {
@@ -563,10 +507,10 @@ class binding {
                 self.consumer_.batch_end();
             }
         }
-        end_range(sub, from, c, false, at);
-        context.more |= range.lag != 0 || at != range.last;
+        end_range(sub, from, c, false, range.first + at);
+        context.more |= range.lag != 0 || at != count;
         note_time(sub, tick_clock::now() - start, calls);
-        return static_cast<std::uint32_t>(at - range.first);
+        return at;
     }
 
     static void discard(subscription_core& sub, engine& owner, ring_class c) noexcept {

@@ -122,6 +122,17 @@ class engine : public std::enable_shared_from_this<engine> {
     void hint_critical() noexcept {
         // Release pairs with the acquire in serve(): a worker that sees the hint sees the tail.
         critical_hint_.fetch_add(1, std::memory_order_release);
+        note_change();
+    }
+    /// Something that a worker asks about between two handlers is not as it was: the version, a
+    /// minimum, whether a subscription ends, whether critical events wait. One word for all, so
+    /// that a delivery polls one.
+    void note_change() noexcept {
+        // Release pairs with changes(): what changed is visible.
+        changes_.fetch_add(1, std::memory_order_release);
+    }
+    [[nodiscard]] std::uint64_t changes() const noexcept {
+        return changes_.load(std::memory_order_acquire);  // pairs with note_change()
     }
     [[nodiscard]] bool critical_waits(std::uint64_t seen) const noexcept {
         // Relaxed: a hint only; the tail is read with acquire afterwards.
@@ -242,11 +253,12 @@ class engine : public std::enable_shared_from_this<engine> {
     bool leave(worker_group& group) noexcept;
     [[nodiscard]] bool any_ready(const worker_group& group, const subscription_core* but) noexcept;
     [[nodiscard]] bool ready(subscription_core& sub) noexcept;
+    [[nodiscard]] bool ready(subscription_core& sub, tail_views& tails) noexcept;
     /// True when a ring, or what a rescue has just kept, holds something that it may take.
-    [[nodiscard]] bool any_for(const subscription_core& sub) const noexcept;
+    [[nodiscard]] bool any_for(const subscription_core& sub, tail_views& tails) const noexcept;
     /// For whoever holds it: it has handled all there is.
     [[nodiscard]] bool has_nothing(const subscription_core& sub) const noexcept;
-    std::uint32_t serve(worker_group& group, subscription_core& sub) noexcept;
+    std::uint32_t serve(worker_group& group, subscription_core& sub, tail_views& tails) noexcept;
     [[nodiscard]] bool step_out(worker_group& group,
                                 const subscription_core& about_to_serve) noexcept;
     void wake_slow() noexcept;
@@ -380,7 +392,8 @@ class engine : public std::enable_shared_from_this<engine> {
 
     // Read by everyone, written at flips, at critical publishes and on the idle edge: a block each.
     alignas(cache_block) atomic<std::uint64_t> version_{0};
-    alignas(cache_block) atomic<std::uint64_t> critical_hint_{0};
+    alignas(cache_block) atomic<std::uint64_t> changes_{0};  ///< see note_change()
+    atomic<std::uint64_t> critical_hint_{0};
     /// Groups of which nobody counts as awake, a bit each; see worker_group.cpp.
     alignas(cache_block) atomic<std::uint64_t> asleep_{0};
     atomic<std::uint64_t> inline_{0};       ///< inline subscriptions, a bit each
@@ -444,6 +457,32 @@ inline std::uint64_t publisher_core::commit(bool any_critical) noexcept {
         owner_->wake();
     }
     return sequence();
+}
+
+template <ring_class c>
+std::uint64_t publisher_core::put_next(claimed_slot slot, std::uint32_t kind,
+                                       std::uint32_t instrument) noexcept {
+    constexpr std::size_t r = index_of(c);
+    const std::uint64_t at = position_[r];
+    if (at >= limit_[r] || !owner_->wanted(kind)) [[unlikely]] {
+        return 0;
+    }
+    if (owner_->masks() != nullptr) [[unlikely]] {
+        stamp_mask(c, kind, instrument);
+    }
+    if (const std::uint32_t there = entry(c, at); there != slot.index) [[unlikely]] {
+        displace(c, there, slot.index);
+    }
+    const std::uint64_t sequence = position_[0] + position_[1] + 1;
+    // Published by commit()'s release store, like the payload.
+    slots_.stamp({slot.index, slot.generation}, sequence);
+    if (fanout_sample::is_sampled(sequence)) [[unlikely]] {
+        open_sample(sequence);
+    }
+    position_[r] = at + 1;
+    claims_out_.set(claims_out_.get() - 1);
+    published_[kind_index(kind)].add(1);
+    return commit(c == ring_class::critical);
 }
 
 }  // namespace ropeway::detail

@@ -20,6 +20,10 @@ class alignas(cache_block) fanout_sample {
     [[nodiscard]] static constexpr bool is_sampled(std::uint64_t sequence) noexcept {
         return sequence % every == 0;
     }
+    /// The first sampled sequence that is not lower.
+    [[nodiscard]] static constexpr std::uint64_t next_sampled(std::uint64_t sequence) noexcept {
+        return (sequence + every - 1) / every * every;
+    }
 
     /// What the workers said since it was opened. Ticks.
     struct result {

@@ -115,10 +115,13 @@ class publisher {
     /// A slot whose content is unspecified: the caller writes every field, version included.
     [[nodiscard]] claimed<E> claim_for_overwrite() noexcept {
         claimed<E> slot;
-        if (core_ != nullptr && (core_->claim_next(slot.slot_) || claim_slowly(slot.slot_))) {
-            slot.core_ = core_;
-            slot.event_ = static_cast<E*>(core_->payload(slot.slot_.index));
+        detail::claimed_slot got;
+        if (core_ == nullptr || (!core_->claim_next(got) && !claim_slowly(got))) [[unlikely]] {
+            return slot;
         }
+        slot.core_ = core_;
+        slot.slot_ = got;
+        slot.event_ = static_cast<E*>(core_->payload(got.index));
         return slot;
     }
 
@@ -134,7 +137,10 @@ class publisher {
         if (put_next(event, result)) [[likely]] {
             return result;
         }
-        return publish_n({&event, 1}, deadline);
+        claimed<E> moved = std::move(event);  // the caller's own stays in his registers
+        result = publish_n({&moved, 1}, deadline);
+        event = std::move(moved);
+        return result;
     }
     /// Commits the event or fails at once; never waits.
     [[nodiscard]] publish_result try_publish(claimed<E>&& event) noexcept {
@@ -193,33 +199,32 @@ class publisher {
             return false;
         }
         const std::uint32_t kind = traits::kind(*event.event_);
-        const bool critical_event = traits::is_critical(kind);
-        const auto ring =
-            critical_event ? detail::ring_class::critical : detail::ring_class::market;
-        const bool goes = owner_->wanted(kind) && core_->has_room(ring);
-        if (goes) [[likely]] {
-            if (owner_->masks() != nullptr) [[unlikely]] {
-                core_->stamp_mask(ring, kind, traits::instrument(*event));
-            }
-            core_->place(ring, event.slot_, kind);
-            event.core_ = nullptr;
-            result.status = publish_status::sent;
-            result.sequence = core_->commit(critical_event);
-            result.count = 1;
+        const std::uint32_t instrument = traits::instrument(*event.event_);
+        const std::uint64_t sequence = traits::is_critical(kind)
+                                           ? core_->template put_next<detail::ring_class::critical>(
+                                                 event.slot_, kind, instrument)
+                                           : core_->template put_next<detail::ring_class::market>(
+                                                 event.slot_, kind, instrument);
+        core_->leave_quickly();
+        if (sequence == 0) [[unlikely]] {
+            return false;
         }
-        core_->leave();
-        if (goes) [[likely]] {
-            owner_->serve_inline();
-        }
-        return goes;
+        event.core_ = nullptr;
+        result.status = publish_status::sent;
+        result.sequence = sequence;
+        result.count = 1;
+        owner_->serve_inline();
+        return true;
     }
     [[nodiscard]] bool claim_slowly(detail::claimed_slot& out) noexcept {
+        detail::claimed_slot found;  // not `out`, which stays in registers
         if (!core_->enter()) {
             return false;
         }
-        const bool found = core_->claim(out);
+        const bool any = core_->claim(found);
         core_->leave();
-        return found;
+        out = found;
+        return any;
     }
     [[nodiscard]] publish_status put_one(claimed<E>& event, detail::wait_budget& budget,
                                          publish_result& result) noexcept;

@@ -72,27 +72,32 @@ struct publisher_core {
         if (!enter_quickly()) [[unlikely]] {
             return false;
         }
-        if (claims_out_.get() == 0) {
-            claim_next_ = position_[0];
-        }
+        const std::uint64_t others = claims_out_.get();
+        const std::uint64_t at = others == 0 ? position_[0] : claim_next_;
         bool found = false;
-        if (claim_next_ >= position_[0] && claim_next_ < limit_[0]) [[likely]] {
-            const std::uint32_t index = entry(ring_class::market, claim_next_);
-            fetch_ahead();
-            if (marks_[index] == 0 && slots_.renewable({index, generation_[index]})) [[likely]] {
-                out = {index, ++generation_[index]};
-                ++claim_next_;
-                claims_out_.add(1);
+        if (at >= position_[0] && at < limit_[0]) [[likely]] {
+            const std::uint32_t index = entry(ring_class::market, at);
+            fetch_ahead(at);
+            std::uint32_t& generation = generation_[index];
+            if (marks_[index] == 0 && slots_.renewable({index, generation})) [[likely]] {
+                out = {index, ++generation};
+                claim_next_ = at + 1;
+                claims_out_.set(others + 1);
                 found = true;
             }
         }
-        leave();
+        leave_quickly();
         return found;
     }
     /// Takes a slot for the user; false when none is free. Inside only.
     [[nodiscard]] bool claim(claimed_slot& out) noexcept;
     /// A claim that was not published comes back.
     void abandon(claimed_slot slot) noexcept;
+    /// A publish's usual case, whole, between enter_quickly() and leave_quickly(): the next place
+    /// of the ring is free. Returns the sequence; 0: nothing was done, publish_n() knows.
+    template <ring_class c>
+    [[nodiscard]] std::uint64_t put_next(claimed_slot slot, std::uint32_t kind,
+                                         std::uint32_t instrument) noexcept;
     /// True when the next place of the ring is known to be free.
     [[nodiscard]] bool has_room(ring_class c) const noexcept {
         return position_[index_of(c)] < limit_[index_of(c)] && !eager_;
@@ -143,19 +148,18 @@ struct publisher_core {
         }
         // Relaxed: only a thread that breaks the rule races here; `full` tells it exactly.
         inside_.store(caller(), std::memory_order_relaxed);
-        if (closed_meanwhile()) [[unlikely]] {
-            return false;
-        }
-        eager_ = false;  // only now: it belongs to whoever is inside
-        return true;
+        return !closed_meanwhile();
+    }
+    void leave_quickly() noexcept {
+        // Release pairs with engine::stop()'s acquire load: what was committed is final then.
+        inside_.store(0, std::memory_order_release);
     }
     void leave() noexcept {
         if (closed()) [[unlikely]] {
             leave_closed();
             return;
         }
-        // Release pairs with engine::stop()'s acquire load: what was committed is final then.
-        inside_.store(0, std::memory_order_release);
+        leave_quickly();
     }
     enum closed_state : std::uint32_t { open = 0, stopped = 1, halted = 2 };
     [[nodiscard]] bool closed() const noexcept {
@@ -241,7 +245,12 @@ struct publisher_core {
 
     /// Of the event at a committed position; another's when it has been lapped.
     [[nodiscard]] std::uint64_t sequence_in(ring_class c, std::uint64_t position) const noexcept {
-        return sequence_at(entry(c, position));
+        return sequence_of(entry(c, position));
+    }
+    /// Of the event in a committed slot.
+    [[nodiscard]] std::uint64_t sequence_of(std::uint32_t index) const noexcept {
+        // Relaxed: stamped by the publisher's thread, ordered by the tail like the payload.
+        return slots_.header(index).meta.load(std::memory_order_relaxed);
     }
     /// False shows that no uncommitted event is stamped with a table read before.
     [[nodiscard]] bool stamping() const noexcept {
@@ -309,9 +318,9 @@ struct publisher_core {
     }
     /// A slot's lines lie where the worker that read them last is; asked for some claims before
     /// they are written, they are here by then.
-    void fetch_ahead() const noexcept {
-        if (claim_next_ + claims_ahead < limit_[0]) [[likely]] {
-            slots_.fetch_for_write(entry(ring_class::market, claim_next_ + claims_ahead));
+    void fetch_ahead(std::uint64_t at) const noexcept {
+        if (at + claims_ahead < limit_[0]) [[likely]] {
+            slots_.fetch_for_write(entry(ring_class::market, at + claims_ahead));
         }
     }
     [[nodiscard]] std::uint32_t entry(ring_class c, std::uint64_t position) const noexcept {
@@ -341,10 +350,6 @@ struct publisher_core {
                                      std::uint32_t index) noexcept;
     void conflate(rescue_store& store, cursor_block& block, const subscription_core& sub,
                   std::uint32_t index, std::uint64_t position) noexcept;
-    [[nodiscard]] std::uint64_t sequence_at(std::uint32_t index) const noexcept {
-        // Relaxed: stamped by the publisher's thread, before the tail.
-        return slots_.header(index).meta.load(std::memory_order_relaxed);
-    }
     [[nodiscard]] bool exchange(ring_class c) noexcept;
     void reclaim_limbo() noexcept;
     void pass(ring_class c, std::uint64_t upto) noexcept;
@@ -379,7 +384,7 @@ struct publisher_core {
     /// 1: events are stamped with the engine's table and not committed yet; the engine waits for 0
     /// before it frees a table.
     atomic<std::uint32_t> stamping_{0};
-    bool eager_ = false;  ///< guard level full: recycle at every publish
+    bool eager_ = false;  ///< guard level full: recycle at every publish. Set by enter().
     std::array<std::uint64_t, ring_classes> position_{};
     std::array<std::uint64_t, ring_classes> limit_{};
     std::uint64_t claim_next_ = 0;  ///< next resident place of the market ring to hand out
@@ -408,5 +413,16 @@ struct publisher_core {
     mutex closing_;  ///< guards all of the above once closed; never taken before
     atomic<std::uint32_t> closing_owner_{0};  ///< thread number + 1 of who holds closing_
 };
+
+inline std::uint64_t tail_views::of(const publisher_core& from) noexcept {
+    const std::uint64_t bit = std::uint64_t{1} << from.number_;
+    if ((known_ & bit) == 0) {
+        known_ |= bit;
+        // Acquire pairs with commit(): slots and entries before the tail are visible. seq_cst: in
+        // one order with the look at `live` in alone().
+        words_[from.number_] = from.tail.load(std::memory_order_seq_cst);
+    }
+    return words_[from.number_];
+}
 
 }  // namespace ropeway::detail

@@ -53,12 +53,12 @@ enum class first_kept : std::uint8_t { none, found, undecided };
                                       const taken_range& at, engine& owner,
                                       std::uint64_t& sequence) noexcept;
 
-/// Chooses a range of at most `limit` positions from the place that look_at() saw. Contended ranges
-/// are claimed (pin, then CAS) before this returns, and with `pinned` all are; others keep their
-/// place until end_range().
+/// Chooses a range of at most `limit` positions from the place that look_at() saw, before `tail`.
+/// Contended ranges are claimed (pin, then CAS) before this returns, and with `pinned` all are;
+/// others keep their place until end_range().
 [[nodiscard]] bool take_range(subscription_core& sub, publisher_core& from, ring_class c,
                               std::uint32_t limit, bool pinned, std::uint64_t before,
-                              taken_range& out) noexcept;
+                              std::uint64_t tail, taken_range& out) noexcept;
 
 /// Ends a range: takes its pin off, or moves a cursor that kept its place.
 void end_range(subscription_core& sub, publisher_core& from, ring_class c, bool pinned,
@@ -68,9 +68,9 @@ void end_range(subscription_core& sub, publisher_core& from, ring_class c, bool 
 /// that joins starts behind it.
 [[nodiscard]] bool alone(const subscription_core& sub, const publisher_core& from) noexcept;
 
-/// How often (a mask of calls) a slice looks at the clock: each call when handlers are long.
-[[nodiscard]] std::uint32_t clock_mask(const subscription_core& sub,
-                                       std::uint64_t slice_ticks) noexcept;
+/// After how many handler calls a slice looks at the clock: each when handlers are long.
+[[nodiscard]] std::uint32_t calls_between_looks(const subscription_core& sub,
+                                                std::uint64_t slice_ticks) noexcept;
 
 /// Counts the calling thread in and out of handlers: publish never waits inside one.
 class handler_scope {

@@ -80,6 +80,7 @@ class [[nodiscard]] subscription {
     /// Market data with a lower version is filtered from now on; never lowers the minimum.
     void update_min_version(std::uint64_t version) noexcept {
         core_->face.update_min_version(core_->face.object, version);
+        owner_->note_change();
     }
     [[nodiscard]] subscription_stats stats() const { return owner_->stats_of(*core_); }
     /// Of one event in 64.

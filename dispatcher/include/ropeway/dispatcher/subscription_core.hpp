@@ -51,9 +51,32 @@ struct inbox {
     [[nodiscard]] bool empty() const noexcept { return head == count; }
 };
 
+/// Where the publishers' tails were when the holder read them last, for one look over its
+/// subscriptions at most. A publisher must fetch the line of its tail back after each reader, so
+/// that a reader asks once and serves everybody from the answer. A view is older than what it is
+/// held against, never by 2^31 events. On the stack of its only user.
+class tail_views {
+  public:
+    [[nodiscard]] std::uint64_t of(const publisher_core& from) noexcept;
+    void forget() noexcept { known_ = 0; }
+    /// Critical events were published, as the hint says, since the last call: they are to be seen.
+    void forget_before(std::uint64_t critical_hint) noexcept {
+        if (critical_hint != critical_seen_) {
+            critical_seen_ = critical_hint;
+            forget();
+        }
+    }
+
+  private:
+    std::uint64_t known_ = 0;  ///< a bit each
+    std::uint64_t critical_seen_ = 0;
+    std::array<std::uint64_t, max_live_publishers> words_;
+};
+
 /// What a worker carries through one time slice.
 struct serve_context {
     engine* owner = nullptr;
+    tail_views* tails = nullptr;
     std::uint64_t slice_ticks = 0;    ///< length of a slice
     std::uint64_t slice_end = 0;      ///< ticks
     std::uint64_t critical_seen = 0;  ///< value of the critical hint when critical was last served
