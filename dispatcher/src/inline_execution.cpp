@@ -61,7 +61,8 @@ void engine::serve_now(subscription_core& sub) noexcept {
     if (sub.closing.load(std::memory_order_acquire) != subscription_core::stays) {
         return;
     }
-    advance_coarse_clock();
+    const std::uint64_t now = tick_clock::now();
+    note_time(now);
     // Relaxed: as in serve().
     if (sub.market_data.load(std::memory_order_relaxed) != subscription_core::connected) {
         end_market_data(sub);
@@ -77,6 +78,7 @@ void engine::serve_now(subscription_core& sub) noexcept {
     context.owner = this;
     context.tails = &tails;
     context.slice_ticks = groups_[0]->slice_ticks;
+    context.now = now;
     context.slice_end = ~std::uint64_t{0};  // all of it
     std::uint32_t done = 0;
     bool any = false;
@@ -117,7 +119,7 @@ bool engine::help() noexcept {
         std::uint32_t done = 0;
         if (sub.average_ticks != 0 && sub.average_ticks <= group.slice_ticks && !stopping()) {
             tail_views tails;
-            done = serve(group, sub, tails);
+            done = serve(group, sub, tails, tick_clock::now());
         }
         let_go(sub);
         look_again(sub);

@@ -22,8 +22,9 @@ void engine::pass_rest(subscription_core& sub, publisher_core& from, ring_class 
          take_range(sub, from, c, batch_size, false, before,
                     from.tail.load(std::memory_order_acquire), range);  // pairs with commit()
          passed += batch_size) {
-        for (std::uint64_t at = range.first; at != range.last; ++at) {
-            const void* const event = from.payload(range.slots[at - range.first]);
+        for (std::uint32_t i = range.next_wanted(0); i != range.count();
+             i = range.next_wanted(i + 1)) {
+            const void* const event = from.payload(range.slots[i]);
             if (sub.face.wants(sub, event)) {
                 see(event);
             }

@@ -2,6 +2,7 @@
 //
 // A worker's side of a ring: taking a range, ending it, and sizing batches to the time slice.
 #include <algorithm>
+#include <bit>
 
 #include <ropeway/dispatcher/binding.hpp>
 
@@ -14,18 +15,45 @@ namespace {
     return from.rings[index_of(c)].cursors[sub.number];
 }
 
-/// Slot indexes of [first, first + count), and how many of them come before the sequence `before`.
-[[nodiscard]] std::uint32_t read_entries(const publisher_core& from, const ring& places,
-                                         std::uint64_t first, std::uint32_t count,
-                                         std::uint64_t before, bool with_masks,
-                                         taken_range& out) noexcept {
+/// Which of [first, first + count) a subscription may want, as the publisher stamped them.
+[[nodiscard]] std::uint64_t read_masks(const ring& places, std::uint64_t first, std::uint32_t count,
+                                       std::uint32_t number) noexcept {
+    std::uint64_t wanted = 0;
     for (std::uint32_t i = 0; i < count; ++i) {
         // Relaxed: ordered by tail; a place that was lapped meanwhile fails the claim.
-        out.slots[i] = places.entries[(first + i) & places.mask].load(std::memory_order_relaxed);
+        const std::uint64_t mask =
+            places.masks[(first + i) & places.mask].load(std::memory_order_relaxed);
+        wanted |= (mask >> number & 1U) << i;
     }
-    for (std::uint32_t i = 0; with_masks && i < count; ++i) {
+    return wanted;
+}
+
+/// Slot indexes of [first, first + count), and how many of them come before the sequence `before`.
+[[nodiscard]] std::uint32_t read_entries(const subscription_core& sub, const publisher_core& from,
+                                         const ring& places, std::uint64_t first,
+                                         std::uint32_t count, std::uint64_t before,
+                                         taken_range& out) noexcept {
+    const auto slot_at = [&](std::uint32_t i) {
         // Relaxed: as above.
-        out.masks[i] = places.masks[(first + i) & places.mask].load(std::memory_order_relaxed);
+        return places.entries[(first + i) & places.mask].load(std::memory_order_relaxed);
+    };
+    out.wanted = ~std::uint64_t{0};
+    out.has_all_slots = true;
+    if (!sub.wanted().instruments.empty()) {
+        out.wanted = read_masks(places, first, count, sub.number);
+        // Somebody may ask about each of them: whether it comes before, what became of it.
+        out.has_all_slots = before != ~std::uint64_t{0} || count == 0 ||
+                            from.awaited() >= from.sequence_of(slot_at(0));
+        if (!out.has_all_slots) {
+            for (std::uint64_t left = out.wanted; left != 0; left &= left - 1) {
+                const auto i = static_cast<std::uint32_t>(std::countr_zero(left));
+                out.slots[i] = slot_at(i);
+            }
+            return count;
+        }
+    }
+    for (std::uint32_t i = 0; i < count; ++i) {
+        out.slots[i] = slot_at(i);
     }
     if (before != ~std::uint64_t{0}) {
         for (std::uint32_t i = 0; i < count; ++i) {
@@ -76,8 +104,7 @@ bool take_range(subscription_core& sub, publisher_core& from, ring_class c, std:
     }
     auto count = static_cast<std::uint32_t>(
         std::min<std::uint64_t>(tail - first, std::min(limit, batch_size)));
-    count =
-        read_entries(from, places, first, count, before, !sub.wanted().instruments.empty(), out);
+    count = read_entries(sub, from, places, first, count, before, out);
     if (count == 0) {
         return false;
     }
@@ -256,7 +283,7 @@ std::uint32_t calls_between_looks(const subscription_core& sub,
     if (calls < 16) {
         return 1;
     }
-    return calls < 256 ? 8 : 32;
+    return calls < 256 ? 8 : calls < 1024 ? 32 : batch_size;
 }
 
 bool note_failure(subscription_core& sub, engine& owner) noexcept {

@@ -35,6 +35,12 @@ constexpr int pauses_after_many = 128;
 /// in the cache for the others.
 constexpr int batches_per_turn = 4;
 
+constexpr std::uint64_t half_a_millisecond = 500'000;
+
+/// Of the looks of an idle worker, one in this many goes through all subscriptions; the others ask
+/// only whether something was published.
+constexpr std::uint32_t full_look_every = 16;
+
 }  // namespace
 
 void engine::start() {
@@ -114,13 +120,18 @@ bool engine::work(worker_group& group, worker_seat& seat) noexcept {
     std::uint64_t idle_since = 0;
     std::uint64_t busy_since = tick_clock::now();
     idle_wait wait{group.params.wait};
+    tail_views tails;
+    std::uint32_t idle_looks = 0;
     for (;;) {
         // Acquire pairs with retire(): there is no member any more.
         if (stopping() || group.life.load(std::memory_order_acquire) == worker_group::retiring) {
             group.awake.fetch_sub(1, std::memory_order_seq_cst);  // nobody is woken any more
             break;
         }
-        const look found = look_once(group, seat);
+        // With nobody's tail moved a look would find nothing but what is rare: a timer, a drain.
+        const bool glance = idle_looks % full_look_every != 0 && nothing_new(tails);
+        const look found = glance ? look::nothing : look_once(group, seat, tails);
+        idle_looks = found == look::something ? 0 : idle_looks + 1;
         if (found == look::written_off) {
             return false;
         }
@@ -151,10 +162,19 @@ bool engine::work(worker_group& group, worker_seat& seat) noexcept {
     return true;
 }
 
-engine::look engine::look_once(worker_group& group, worker_seat& seat) noexcept {
+bool engine::nothing_new(const tail_views& tails) const noexcept {
+    for (const auto& from : publishers()) {
+        if (!tails.unmoved(*from)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+engine::look engine::look_once(worker_group& group, worker_seat& seat, tail_views& tails) noexcept {
     std::uint32_t served = 0;
     std::uint32_t done = 0;
-    tail_views tails;
+    tails.forget();
     tails.forget_before(critical_hint());
     // Relaxed: a member that joins meanwhile wakes us.
     const std::uint64_t all = live() & group.members.load(std::memory_order_relaxed);
@@ -181,8 +201,9 @@ engine::look engine::look_once(worker_group& group, worker_seat& seat) noexcept 
         }
         const bool may_be_long = sub.average_ticks == 0 || sub.average_ticks > group.slice_ticks;
         const bool out = may_be_long && step_out(group, sub);
-        seat.begin(sub.site, tick_clock::now(), !out);
-        done += serve(group, sub, tails);
+        const std::uint64_t now = tick_clock::now();
+        seat.begin(sub.site, now, !out);
+        done += serve(group, sub, tails, now);
         ++served;
         let_go(sub);
         const worker_seat::doing was = seat.end();
@@ -250,25 +271,37 @@ bool engine::ready(subscription_core& sub, tail_views& tails) noexcept {
 
 bool engine::any_for(const subscription_core& sub, tail_views& tails) const noexcept {
     for (const auto& from : publishers()) {
-        const std::uint64_t tail = tails.of(*from);
         for (const ring_class c : {ring_class::market, ring_class::critical}) {
-            const cursor_block& block = from->rings[index_of(c)].cursors[sub.number];
-            // Relaxed: a look; look_at() reads it again with acquire.
-            const std::uint64_t word = block.cursor.load(std::memory_order_relaxed);
-            if (cursor_word::busy(word) || word == cursor_word::join) {
-                continue;
-            }
-            const std::uint64_t at = cursor_word::position(word);
-            const bool behind = tail_word::extend(at, tail_word::count(tail, c)) > at;
-            // Relaxed: as above.
-            const bool kept = block.kept.load(std::memory_order_relaxed) != 0 ||
-                              block.first_kept.load(std::memory_order_relaxed) != 0;
-            if ((kept || behind) && !waits_for_others(sub, *from, c)) {
+            if (holds_any(sub, *from, c, tails) && !waits_for_others(sub, *from, c)) {
                 return true;
             }
         }
     }
     return false;
+}
+
+bool engine::holds_any(const subscription_core& sub, const publisher_core& from, ring_class c,
+                       tail_views& tails) noexcept {
+    const cursor_block& block = from.rings[index_of(c)].cursors[sub.number];
+    // Relaxed: a look; look_at() reads it again with acquire.
+    const std::uint64_t word = block.cursor.load(std::memory_order_relaxed);
+    if (cursor_word::busy(word) || word == cursor_word::join) {
+        return false;
+    }
+    const std::uint64_t at = cursor_word::position(word);
+    // Relaxed: as above.
+    return tail_word::extend(at, tail_word::count(tails.of(from), c)) > at ||
+           block.kept.load(std::memory_order_relaxed) != 0 ||
+           block.first_kept.load(std::memory_order_relaxed) != 0;
+}
+
+void engine::note_time(std::uint64_t now) noexcept {
+    // Relaxed: who else brings it up to date at the same time does no harm.
+    if (now >= coarse_clock_due_.load(std::memory_order_relaxed)) [[unlikely]] {
+        coarse_clock_due_.store(now + tick_clock::from_ns(half_a_millisecond),
+                                std::memory_order_relaxed);
+        advance_coarse_clock();
+    }
 }
 
 bool engine::any_ready(const worker_group& group, const subscription_core* but) noexcept {
@@ -283,14 +316,14 @@ bool engine::any_ready(const worker_group& group, const subscription_core* but) 
     return false;
 }
 
-std::uint32_t engine::serve(worker_group& group, subscription_core& sub,
-                            tail_views& tails) noexcept {
+std::uint32_t engine::serve(worker_group& group, subscription_core& sub, tail_views& tails,
+                            std::uint64_t now) noexcept {
     std::uint32_t done = 0;
     // Acquire pairs with remove_subscription().
     if (sub.closing.load(std::memory_order_acquire) != subscription_core::stays) {
         return done;
     }
-    advance_coarse_clock();
+    note_time(now);
     // Relaxed: the rescue that set it woke us after.
     if (sub.market_data.load(std::memory_order_relaxed) != subscription_core::connected)
         [[unlikely]] {
@@ -307,12 +340,13 @@ std::uint32_t engine::serve(worker_group& group, subscription_core& sub,
     context.owner = this;
     context.tails = &tails;
     context.slice_ticks = group.slice_ticks;
-    context.slice_end = tick_clock::now() + group.slice_ticks;
+    context.now = now;
+    context.slice_end = context.now + group.slice_ticks;
     bool more = true;
     for (int i = 0; i < batches_per_turn && more; ++i) {
         context.more = false;
         done += serve_round(sub, context);
-        context.slice_over |= tick_clock::now() >= context.slice_end;
+        context.slice_over |= context.now >= context.slice_end;
         more = context.more && !context.slice_over && !stopping() && !sub.ending();
     }
     if (done != 0 && sub.face.idle != nullptr && (context.slice_over || !context.more) &&
@@ -357,7 +391,7 @@ std::uint32_t engine::serve_round(subscription_core& sub, serve_context& context
     do {  // all of it: a chunk may be a single event
         before = done;
         serve_class(sub, ring_class::critical, context, done);
-        context.slice_over |= tick_clock::now() >= context.slice_end;
+        context.slice_over |= context.now >= context.slice_end;
     } while (done != before && !context.slice_over && !sub.ending());
     if (!context.slice_over) {
         serve_class(sub, ring_class::market, context, done);
@@ -377,6 +411,9 @@ void engine::serve_class(subscription_core& sub, ring_class c, serve_context& co
     }
     for (std::size_t i = 0; i < all.size() && !context.slice_over && box.empty(); ++i) {
         publisher_core& from = *all[(i + sub.next_publisher) % all.size()];
+        if (!sub.kept_left && !holds_any(sub, from, c, *context.tails)) {
+            continue;
+        }
         const std::uint64_t others = handled_by_others(sub, from, c);
         context.before = std::min(end_for(sub, from), others);
         context.kept_before = others;

@@ -137,6 +137,8 @@ TEST_CASE("two claims published in the other order arrive in the order of publis
     for (std::uint64_t i = 0; i < 200; ++i) {
         auto first = feed.claim();
         auto second = feed.claim();
+        REQUIRE(first);
+        REQUIRE(second);
         first->user = i * 2;
         second->user = i * 2 + 1;
         second->kind = other_class ? event_kind::control_ack : event_kind::trade;

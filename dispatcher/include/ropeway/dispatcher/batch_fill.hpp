@@ -72,9 +72,8 @@ class batch_fill {
         box.head = 0;
         box.count = got;
         context.more |= range.lag != 0;
-        const auto positions = static_cast<std::uint32_t>(range.last - range.first);
         if (got != found.count && sub.contended(c)) [[unlikely]] {
-            return {positions - found.count, found.count - got};
+            return {range.count() - found.count, found.count - got};
         }
         if (got != 0) {
             box.lost_before = range.lost;
@@ -86,7 +85,7 @@ class batch_fill {
         if (copies || got == 0) {
             end_range(sub, from, c, !copies, range.last);
         }
-        return {positions - got, 0};
+        return {range.count() - got, 0};
     }
 
     [[nodiscard]] static bool wants(const interest& wanted, const E& event) noexcept {
@@ -134,14 +133,16 @@ class batch_fill {
                                      const taken_range& range, inbox& box,
                                      std::uint64_t least) noexcept {
         const slab_run<E> originals{from.slots_};
-        const interest& wanted = sub.wanted();
-        if (!wanted.instruments.empty() || !originals.usable() ||
+        if (!range.has_all_slots) {
+            return pick_marked(sub, from, range, box, least);
+        }
+        if (!sub.wanted().instruments.empty() || !originals.usable() ||
             from.awaited() >= from.sequence_of(range.slots[0])) [[unlikely]] {
             return pick_one_by_one(sub, from, range, box, least);
         }
-        const auto n = static_cast<std::uint32_t>(range.last - range.first);
+        const std::uint32_t n = range.count();
         const std::uint32_t* const slots = range.slots.data();
-        const kind_set kinds = wanted.kinds;
+        const kind_set kinds = sub.wanted().kinds;
         void** const events = box.events.data();
         std::uint64_t* const sequences = box.sequences.data();
         picked out;
@@ -161,20 +162,39 @@ class batch_fill {
         }
         return out;
     }
-    /// The same for one that named instruments, or when somebody waits to hear of an event.
+    /// The same for one that named instruments: the few that are marked for it.
+    [[nodiscard]] static picked pick_marked(subscription_core& sub, publisher_core& from,
+                                            const taken_range& range, inbox& box,
+                                            std::uint64_t least) noexcept {
+        const interest& wanted = sub.wanted();
+        picked out;
+        for (std::uint64_t left = range.wanted; left != 0; left &= left - 1) {
+            const auto i = static_cast<std::uint32_t>(std::countr_zero(left));
+            E* const original = static_cast<E*>(from.payload(range.slots[i]));
+            if (!wants(wanted, *original)) {
+                continue;
+            }
+            if (is_stale(*original, least)) [[unlikely]] {
+                out.stale |= std::uint64_t{1} << i;
+                continue;
+            }
+            box.events[out.count] = original;
+            box.sequences[out.count++] = from.sequence_of(range.slots[i]);
+        }
+        return out;
+    }
+    /// The same when somebody waits to hear of an event.
     [[nodiscard, gnu::noinline]] static picked pick_one_by_one(subscription_core& sub,
                                                                publisher_core& from,
                                                                const taken_range& range, inbox& box,
                                                                std::uint64_t least) noexcept {
         const interest& wanted = sub.wanted();
-        const bool by_instrument = !wanted.instruments.empty();
         const std::uint64_t awaited = from.awaited();
         picked out;
-        for (std::uint64_t at = range.first; at != range.last; ++at) {
-            const std::uint32_t index = range.slots[at - range.first];
-            E* const original = static_cast<E*>(from.payload(index));
-            const std::uint64_t sequence = from.sequence_of(index);
-            if ((by_instrument && !range.may_want(at, sub.number)) || !wants(wanted, *original)) {
+        for (std::uint32_t i = 0; i != range.count(); ++i) {
+            E* const original = static_cast<E*>(from.payload(range.slots[i]));
+            const std::uint64_t sequence = from.sequence_of(range.slots[i]);
+            if (!range.may_want(i) || !wants(wanted, *original)) {
                 if (sequence == awaited) [[unlikely]] {
                     from.note_outcome(sub.number, sequence, delivery_outcome::unwanted);
                 }
@@ -182,7 +202,7 @@ class batch_fill {
                 if (sequence == awaited) [[unlikely]] {
                     from.note_outcome(sub.number, sequence, delivery_outcome::filtered);
                 }
-                out.stale |= std::uint64_t{1} << (at - range.first);
+                out.stale |= std::uint64_t{1} << i;
             } else {
                 box.events[out.count] = original;
                 box.sequences[out.count++] = sequence;
@@ -216,11 +236,12 @@ class batch_fill {
     [[nodiscard]] static std::uint64_t position_of(const publisher_core& from,
                                                    const taken_range& range,
                                                    std::uint64_t sequence) noexcept {
-        std::uint64_t at = range.first;
-        while (at != range.last && from.sequence_of(range.slots[at - range.first]) != sequence) {
-            ++at;
+        std::uint32_t i = 0;
+        while (i != range.count() && ((!range.has_all_slots && !range.may_want(i)) ||
+                                      from.sequence_of(range.slots[i]) != sequence)) {
+            ++i;
         }
-        return at;
+        return range.first + i;
     }
 
     /// Each stale event once: what a cut range leaves in the ring is looked at again.

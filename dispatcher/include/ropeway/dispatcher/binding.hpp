@@ -347,7 +347,7 @@ class binding {
         const std::uint32_t between_looks =
             one_by_one ? 1 : calls_between_looks(sub, context.slice_ticks);
         std::uint32_t next_look = first + between_looks;
-        const std::uint64_t start = tick_clock::now();
+        const std::uint64_t start = context.now;
         between_handlers between{sub, context, self.consumer_.min_version_source(),
                                  c == ring_class::market && sub.gives_way()};
         const handler_scope inside{owner, sub};
@@ -369,9 +369,10 @@ class binding {
                 owner.returns().template recycle_n<E>(pool, &box.refs[begin], 1);
             }
             context.slice_over |= failed && note_failure(sub, owner);  // into quarantine
-            if (box.head >= next_look) {
+            if (box.head >= next_look && !box.empty()) {
                 next_look = box.head + between_looks;
-                context.slice_over |= tick_clock::now() >= context.slice_end;
+                context.now = tick_clock::now();
+                context.slice_over |= context.now >= context.slice_end;
             }
             if (context.slice_over) {
                 break;
@@ -395,7 +396,9 @@ class binding {
             note_told(sub, *box.from, c, 0 - box.lost_before, 0 - box.conflated_before);
             box.lost_before = box.conflated_before = 0;
         }
-        note_time(sub, tick_clock::now() - start, done);
+        context.now = tick_clock::now();
+        context.slice_over |= context.now >= context.slice_end;
+        note_time(sub, context.now - start, done);
         return done;
     }
 
@@ -403,12 +406,14 @@ class binding {
     /// that it does not want is plain too.
     [[gnu::noinline]] static progress run_plain_in_ring(binding& self, const engine& owner,
                                                         const slab_run<E>& originals,
-                                                        const taken_range& range, kind_set wanted,
-                                                        std::uint32_t at, std::uint32_t stop,
-                                                        delivery facts, plainness plain) {
+                                                        const taken_range& range,
+                                                        const interest& wanted, std::uint32_t at,
+                                                        std::uint32_t stop, delivery facts,
+                                                        plainness plain) {
         const std::uint32_t* const slots = range.slots.data();
         const slab_run<E> from = originals;
-        const auto count = static_cast<std::uint32_t>(range.last - range.first);
+        const kind_set kinds = wanted.kinds;
+        const std::uint32_t count = range.count();
         std::uint32_t calls = 0;
         while (at != stop && owner.changes() == plain.changes) {
             const E& event = *from.payload(slots[at]);
@@ -419,7 +424,7 @@ class binding {
                 break;
             }
             ++at;
-            if (!wanted.contains(traits::kind(event))) {
+            if (!kinds.contains(traits::kind(event))) {
                 continue;
             }
             ++calls;
@@ -429,6 +434,37 @@ class binding {
             }
         }
         return {at, calls, false};
+    }
+    /// The same for one that named instruments: the few positions that are marked for it.
+    [[gnu::noinline]] static progress run_marked_in_ring(binding& self, const engine& owner,
+                                                         const slab_run<E>& originals,
+                                                         const taken_range& range,
+                                                         const interest& wanted, std::uint32_t at,
+                                                         std::uint32_t stop, delivery facts,
+                                                         plainness plain) {
+        std::uint32_t calls = 0;
+        for (std::uint64_t left = range.wanted >> at << at; left != 0; left &= left - 1) {
+            const auto i = static_cast<std::uint32_t>(std::countr_zero(left));
+            if (i >= stop) {
+                break;
+            }
+            const E& event = *originals.payload(range.slots[i]);
+            // Relaxed: ordered by tail, like the payload.
+            facts.sequence = originals.header(range.slots[i]).meta.load(std::memory_order_relaxed);
+            if (owner.changes() != plain.changes || traits::routing_version(event) < plain.least ||
+                facts.sequence >= plain.watched) {
+                return {i, calls, false};
+            }
+            if (!filler::wants(wanted, event)) {
+                continue;
+            }
+            ++calls;
+            facts.end_of_batch = i + 1 == range.count();
+            if (self.consumer_.deliver(event, facts) == outcome::failed) {
+                return {i + 1, calls, true};
+            }
+        }
+        return {stop, calls, false};
     }
     /// One event where it lies, whatever it is.
     [[gnu::noinline]] static outcome run_one_in_ring(binding& self, subscription_core& sub,
@@ -440,8 +476,7 @@ class binding {
         facts.sequence = from.sequence_of(index);
         facts.end_of_batch = range.first + at + 1 == range.last;
         const interest& wanted = sub.wanted();
-        if ((!wanted.instruments.empty() && !range.may_want(range.first + at, sub.number)) ||
-            !filler::wants(wanted, event)) {
+        if (!range.may_want(at) || !filler::wants(wanted, event)) {
             if (facts.sequence == from.awaited()) {
                 from.note_outcome(sub.number, facts.sequence, delivery_outcome::unwanted);
             }
@@ -466,26 +501,34 @@ class binding {
         binding& self = *static_cast<binding*>(sub.face.object);
         engine& owner = *context.owner;
         const slab_run<E> originals{from.slots_};
-        const bool any_plain = sub.wanted().instruments.empty() && originals.usable();
-        const kind_set wanted = sub.wanted().kinds;
+        const bool marked = !range.has_all_slots;
+        const bool any_plain = originals.usable() && (marked || sub.wanted().instruments.empty());
+        const interest& wanted = sub.wanted();
         const delivery facts{.lag = range.lag,
                              .publisher = static_cast<std::uint16_t>(from.number_)};
-        const auto count = static_cast<std::uint32_t>(range.last - range.first);
+        const std::uint32_t count = range.count();
         const std::uint32_t between_looks = calls_between_looks(sub, context.slice_ticks);
         std::uint32_t next_look = between_looks;
-        const std::uint64_t start = tick_clock::now();
+        const std::uint64_t start = context.now;
         between_handlers between{sub, context, self.consumer_.min_version_source(),
                                  c == ring_class::market && sub.gives_way()};
         const handler_scope inside{owner, sub};
         std::uint32_t at = 0;
         std::uint32_t calls = 0;
         while (at != count && !context.slice_over && between.go_on()) {
+            if (marked && (at = range.next_wanted(at)) == count) {
+                break;
+            }
             const std::uint32_t begin = at;
             bool failed = false;
             if (any_plain) [[likely]] {
-                const progress to = run_plain_in_ring(
-                    self, owner, originals, range, wanted, begin, std::min(next_look, count), facts,
-                    between.plain_from(from.sequence_of(range.slots[begin]), from));
+                const plainness plain =
+                    between.plain_from(from.sequence_of(range.slots[begin]), from);
+                const std::uint32_t stop = std::min(std::max(next_look, begin), count);
+                const progress to = marked ? run_marked_in_ring(self, owner, originals, range,
+                                                                wanted, begin, stop, facts, plain)
+                                           : run_plain_in_ring(self, owner, originals, range,
+                                                               wanted, begin, stop, facts, plain);
                 at = to.head;
                 calls += to.calls;
                 failed = to.failed;
@@ -497,9 +540,10 @@ class binding {
                 failed = ended == outcome::failed;
             }
             context.slice_over |= failed && note_failure(sub, owner);  // into quarantine
-            if (at >= next_look) {
+            if (at >= next_look && at != count) {
                 next_look = at + between_looks;
-                context.slice_over |= tick_clock::now() >= context.slice_end;
+                context.now = tick_clock::now();
+                context.slice_over |= context.now >= context.slice_end;
             }
         }
         if constexpr (has_on_batch_end<Handler>) {
@@ -509,7 +553,9 @@ class binding {
         }
         end_range(sub, from, c, false, range.first + at);
         context.more |= range.lag != 0 || at != count;
-        note_time(sub, tick_clock::now() - start, calls);
+        context.now = tick_clock::now();
+        context.slice_over |= context.now >= context.slice_end;
+        note_time(sub, context.now - start, calls);
         return at;
     }
 

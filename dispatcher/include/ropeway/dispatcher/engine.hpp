@@ -249,16 +249,24 @@ class engine : public std::enable_shared_from_this<engine> {
     /// Serves until there is nothing left; false: a replacement has taken its place.
     [[nodiscard]] bool work(worker_group& group, worker_seat& seat) noexcept;
     enum class look : std::uint8_t { nothing, something, written_off };
-    look look_once(worker_group& group, worker_seat& seat) noexcept;
+    look look_once(worker_group& group, worker_seat& seat, tail_views& tails) noexcept;
+    /// Nothing was published since the last look, as far as its views tell.
+    [[nodiscard]] bool nothing_new(const tail_views& tails) const noexcept;
     bool leave(worker_group& group) noexcept;
     [[nodiscard]] bool any_ready(const worker_group& group, const subscription_core* but) noexcept;
     [[nodiscard]] bool ready(subscription_core& sub) noexcept;
     [[nodiscard]] bool ready(subscription_core& sub, tail_views& tails) noexcept;
     /// True when a ring, or what a rescue has just kept, holds something that it may take.
     [[nodiscard]] bool any_for(const subscription_core& sub, tail_views& tails) const noexcept;
+    /// The same of one ring, whoever it waits for. A look: a rescue at work shows nothing.
+    [[nodiscard]] static bool holds_any(const subscription_core& sub, const publisher_core& from,
+                                        ring_class c, tail_views& tails) noexcept;
+    /// Brings the coarse clock up to date, once in a while.
+    void note_time(std::uint64_t now) noexcept;
     /// For whoever holds it: it has handled all there is.
     [[nodiscard]] bool has_nothing(const subscription_core& sub) const noexcept;
-    std::uint32_t serve(worker_group& group, subscription_core& sub, tail_views& tails) noexcept;
+    std::uint32_t serve(worker_group& group, subscription_core& sub, tail_views& tails,
+                        std::uint64_t now) noexcept;
     [[nodiscard]] bool step_out(worker_group& group,
                                 const subscription_core& about_to_serve) noexcept;
     void wake_slow() noexcept;
@@ -402,7 +410,8 @@ class engine : public std::enable_shared_from_this<engine> {
 
     // Rarely written.
     alignas(cache_block) atomic<std::uint32_t> conflated_slots_{0};
-    atomic<std::uint64_t> to_tell_{0};  ///< counts something_to_tell()
+    atomic<std::uint64_t> to_tell_{0};           ///< counts something_to_tell()
+    atomic<std::uint64_t> coarse_clock_due_{0};  ///< ticks; see note_time()
     alignas(cache_block) atomic<std::uint64_t> live_{0};
     atomic<std::uint64_t> taken_numbers_{0};  ///< subscription blocks in use
     atomic<std::uint32_t> wanted_{0};

@@ -414,6 +414,12 @@ struct publisher_core {
     atomic<std::uint32_t> closing_owner_{0};  ///< thread number + 1 of who holds closing_
 };
 
+inline bool tail_views::unmoved(const publisher_core& from) const noexcept {
+    // Relaxed: a hint; who goes by it looks again anyway, only later.
+    return (known_ >> from.number_ & 1U) != 0 &&
+           words_[from.number_] == from.tail.load(std::memory_order_relaxed);
+}
+
 inline std::uint64_t tail_views::of(const publisher_core& from) noexcept {
     const std::uint64_t bit = std::uint64_t{1} << from.number_;
     if ((known_ & bit) == 0) {

@@ -4,7 +4,9 @@
 // events, ending them, and sizing batches to the time slice. For whoever holds the subscription.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdint>
 
 #include <ropeway/dispatcher/engine.hpp>
@@ -22,12 +24,22 @@ struct taken_range {
     /// Slot of each position, read before the range was claimed: from then on the publisher may
     /// put a spare into a pinned place.
     std::array<std::uint32_t, batch_size> slots;
-    /// Likewise, who may want it; only for a subscription that named instruments.
-    std::array<std::uint64_t, batch_size> masks;
+    /// A bit for each position, from the first on: clear when the publisher's mask says that it is
+    /// not for this subscription. Only for one that named instruments; else all are set.
+    std::uint64_t wanted;
+    /// False: `slots` says nothing of positions whose bit is clear.
+    bool has_all_slots;
 
-    /// False: the mask says that it is not for that subscription.
-    [[nodiscard]] bool may_want(std::uint64_t position, std::uint32_t subscription) const noexcept {
-        return (masks[position - first] >> subscription & 1U) != 0;
+    [[nodiscard]] bool may_want(std::uint32_t i) const noexcept { return (wanted >> i & 1U) != 0; }
+    /// The first position from there on whose bit is set; count() when there is none.
+    [[nodiscard]] std::uint32_t next_wanted(std::uint32_t from) const noexcept {
+        const std::uint64_t left = from < batch_size ? wanted >> from : 0;
+        return left == 0
+                   ? count()
+                   : std::min(count(), from + static_cast<std::uint32_t>(std::countr_zero(left)));
+    }
+    [[nodiscard]] std::uint32_t count() const noexcept {
+        return static_cast<std::uint32_t>(last - first);
     }
 };
 

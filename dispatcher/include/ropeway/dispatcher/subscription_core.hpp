@@ -59,6 +59,8 @@ class tail_views {
   public:
     [[nodiscard]] std::uint64_t of(const publisher_core& from) noexcept;
     void forget() noexcept { known_ = 0; }
+    /// True when that publisher's tail is where it was seen last.
+    [[nodiscard]] bool unmoved(const publisher_core& from) const noexcept;
     /// Critical events were published, as the hint says, since the last call: they are to be seen.
     void forget_before(std::uint64_t critical_hint) noexcept {
         if (critical_hint != critical_seen_) {
@@ -79,6 +81,7 @@ struct serve_context {
     tail_views* tails = nullptr;
     std::uint64_t slice_ticks = 0;    ///< length of a slice
     std::uint64_t slice_end = 0;      ///< ticks
+    std::uint64_t now = 0;            ///< ticks, when the clock was looked at last
     std::uint64_t critical_seen = 0;  ///< value of the critical hint when critical was last served
     std::uint64_t before = ~std::uint64_t{0};  ///< only events of the ring with a lower sequence
     std::uint64_t kept_before = ~std::uint64_t{0};  ///< likewise, of those kept outside
