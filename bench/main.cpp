@@ -2,15 +2,16 @@
 //
 // ropeway-bench: measures ours and the references interleaved, prints host facts and a table, and
 // writes the rows as JSON. Exit 0, 1 (a wrong count, or a file that could not be written) or 2.
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <fstream>
+#include <iterator>
 #include <span>
+#include <string>
 #include <vector>
 
+#include "growth.hpp"
 #include "host.hpp"
 #include "options.hpp"
 #include "result.hpp"
@@ -18,18 +19,20 @@
 
 namespace ropeway::bench {
 
-void show_progress(std::string_view what, unsigned round, unsigned rounds) {
-    if (::isatty(STDERR_FILENO) == 0) {
-        return;
-    }
-    std::fprintf(stderr, "\r\033[K%.*s: round %u of %u", static_cast<int>(what.size()), what.data(),
-                 round + 1, rounds);
-    if (round + 1 == rounds) {
-        std::fputs("\r\033[K", stderr);
-    }
-}
-
 namespace {
+
+bool write(const std::string& path, const std::string& text) {
+    std::ofstream file{path, std::ios::trunc};
+    file << text;
+    file.close();
+    if (!file) {
+        std::fprintf(stderr,
+                     "ropeway-bench: %s could not be written; is its disk full, or the folder not "
+                     "yours?\n",
+                     path.c_str());
+    }
+    return !file.fail();
+}
 
 int run(const options& asked) {
     const host_facts host = look_at_host();
@@ -37,24 +40,31 @@ int run(const options& asked) {
     std::fflush(stdout);
     std::vector<row> rows;
     for (const suite& one : suites) {
-        if (asked.suite.empty() || asked.suite == one.name) {
+        if (asked.suite == one.name || (asked.suite.empty() && asked.plots.empty())) {
             std::vector<row> measured = one.run(asked.how);
             std::printf("\n%s", to_table(measured).c_str());
+            if (const std::string tails = to_percentiles(measured); !tails.empty()) {
+                std::printf("\n%s", tails.c_str());
+            }
             std::fflush(stdout);
             std::move(measured.begin(), measured.end(), std::back_inserter(rows));
         }
     }
-    if (!asked.json.empty()) {
-        std::ofstream file{asked.json, std::ios::trunc};
-        file << to_json(host, rows);
-        file.close();
-        if (!file) {
-            std::fprintf(stderr,
-                         "ropeway-bench: %s could not be written; is its disk full, or the folder "
-                         "not yours?\n",
-                         asked.json.c_str());
+    if (!asked.plots.empty()) {
+        for (const auto& [name, svg] : plots_of_growth(host, asked.how)) {
+            if (!write(asked.plots + "/" + name, svg)) {
+                return 1;
+            }
+        }
+    }
+    for (const row& one : rows) {
+        if (!asked.hgrm.empty() && one.times.count() != 0 &&
+            !write(asked.hgrm + "/" + one.id + ".hgrm", to_hgrm(one))) {
             return 1;
         }
+    }
+    if (!asked.json.empty() && !write(asked.json, to_json(host, rows))) {
+        return 1;
     }
     const bool sound =
         std::all_of(rows.begin(), rows.end(), [](const row& one) { return one.faults.empty(); });

@@ -26,6 +26,24 @@ unsigned rounds_of(std::string_view text) {
     return value;
 }
 
+std::string suite_names() {
+    std::string out;
+    for (std::size_t i = 0; i < suites.size(); ++i) {
+        out += i == 0 ? "" : i + 1 == suites.size() ? " and " : ", ";
+        out += suites[i].name;
+    }
+    return out;
+}
+
+std::string folder_of(std::string_view option, std::string_view text) {
+    std::error_code ignored;
+    if (!std::filesystem::is_directory(text, ignored)) {
+        throw usage_error(std::string{option} + " " + std::string{text} +
+                          ": there is no such folder. Make it first.");
+    }
+    return std::string{text};
+}
+
 std::string file_of(std::string_view text) {
     const std::filesystem::path path{text};
     const std::filesystem::path folder =
@@ -65,10 +83,14 @@ options parse(std::span<const char* const> arguments) {
         } else if (name == "--suite") {
             out.suite = value();
             if (!is_suite(out.suite)) {
-                throw usage_error("--suite " + out.suite + ": there are fanout and recycle.");
+                throw usage_error("--suite " + out.suite + ": there are " + suite_names() + ".");
             }
         } else if (name == "--json") {
             out.json = file_of(value());
+        } else if (name == "--hgrm") {
+            out.hgrm = folder_of(name, value());
+        } else if (name == "--plots") {
+            out.plots = folder_of(name, value());
         } else {
             throw usage_error("unknown argument '" + std::string{name} + "' (see --help).");
         }

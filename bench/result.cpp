@@ -43,14 +43,54 @@ std::string to_table(std::span<const row> rows) {
                              "ratio", "min .. max", "reach");
     for (const row& one : rows) {
         const spread ratio = one.ratio();
-        out +=
-            format("%-28s %10.2f %10.2f %-6s %8.2f %8.2f %8.2f  %s\n", one.id.c_str(),
-                   spread_of(one.values).median, spread_of(one.reference_values).median,
-                   one.unit.c_str(), ratio.median, ratio.min, ratio.max, verdict_of(one).c_str());
+        const std::string beside =
+            one.absolute ? "-" : format("%.2f", spread_of(one.reference_values).median);
+        out += format("%-28s %10.2f %10s %-6s %8.2f %8.2f %8.2f  %s\n", one.id.c_str(),
+                      spread_of(one.values).median, beside.c_str(), one.unit.c_str(), ratio.median,
+                      ratio.min, ratio.max, verdict_of(one).c_str());
         for (const std::string& fault : one.faults) {
             out += "    wrong: " + fault + "\n";
         }
     }
+    return out;
+}
+
+std::string to_percentiles(std::span<const row> rows) {
+    std::string out;
+    for (const row& one : rows) {
+        const histogram& all = one.times;
+        if (all.count() == 0) {
+            continue;
+        }
+        if (out.empty()) {
+            out = format("%-28s %10s %10s %10s %10s %10s %12s\n", "ns of single events", "max",
+                         "p99.9", "p99", "p90", "p50", "deliveries");
+        }
+        const auto at = [&all](double share) { return static_cast<double>(all.percentile(share)); };
+        out += format("%-28s %10.0f %10.0f %10.0f %10.0f %10.0f %12.0f\n", one.id.c_str(),
+                      static_cast<double>(all.max()), at(0.999), at(0.99), at(0.9), at(0.5),
+                      static_cast<double>(all.count()));
+    }
+    return out;
+}
+
+std::string to_hgrm(const row& one) {
+    const histogram& all = one.times;
+    const auto count = static_cast<double>(all.count());
+    std::string out = "       Value     Percentile TotalCount 1/(1-Percentile)\n\n";
+    // Half of what is left, in fifths, as HdrHistogram does: the tail gets as many lines as the
+    // middle.
+    for (double left = 1; left * count >= 1; left /= 2) {
+        for (int fifth = 0; fifth < 5; ++fifth) {
+            const double share = 1 - left * (1 - 0.1 * fifth);
+            out += format("%12.3f %14.12f %10.0f %14.2f\n",
+                          static_cast<double>(all.percentile(share)) / 1000, share, share * count,
+                          1 / (1 - share));
+        }
+    }
+    out += format("%12.3f %14.12f %10.0f\n", static_cast<double>(all.max()) / 1000, 1.0, count);
+    out += format("#[Max     = %12.3f, Total count    = %12.0f]\n",
+                  static_cast<double>(all.max()) / 1000, count);
     return out;
 }
 
@@ -68,12 +108,21 @@ std::string to_json(const host_facts& host, std::span<const row> rows) {
              {"value", spread_of(one.values).median},
              {"unit", one.unit},
              {"reference", one.reference},
-             {"reference_value", spread_of(one.reference_values).median},
+             {"reference_value", one.absolute
+                                     ? ordered_json(nullptr)
+                                     : ordered_json(spread_of(one.reference_values).median)},
              {"ratio", {{"median", ratio.median}, {"min", ratio.min}, {"max", ratio.max}}},
              {"better", one.direction == better::higher ? "higher" : "lower"},
              {"reach", one.reach ? ordered_json(*one.reach) : ordered_json(nullptr)},
              {"ok", one.ok()},
              {"faults", one.faults}});
+        if (const histogram& all = one.times; all.count() != 0) {
+            list.back()["percentiles"] = {{"p50", all.percentile(0.5)},
+                                          {"p90", all.percentile(0.9)},
+                                          {"p99", all.percentile(0.99)},
+                                          {"p999", all.percentile(0.999)},
+                                          {"max", all.max()}};
+        }
     }
     const ordered_json whole{{"schema", "ropeway-bench-1"},
                              {"host",

@@ -17,6 +17,9 @@ spread spread_of(std::vector<double> values) {
 }
 
 spread row::ratio() const {
+    if (absolute) {
+        return spread_of(values);
+    }
     std::vector<double> ratios;
     const std::size_t rounds = std::min(values.size(), reference_values.size());
     for (std::size_t i = 0; i < rounds; ++i) {
@@ -34,7 +37,9 @@ bool row::ok() const {
     if (!reach) {
         return true;
     }
-    const double now = ratio().median;
+    const spread all = ratio();
+    const double best = direction == better::higher ? all.max : all.min;
+    const double now = best_counts ? best : all.median;
     return direction == better::higher ? now >= *reach : now <= *reach;
 }
 

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include <ropeway/consumer/histogram.hpp>
+
 namespace ropeway::bench {
 
 /// Middle, least and greatest of some numbers.
@@ -37,10 +39,17 @@ struct row {
     std::optional<double> reach{};           ///< of the ratio's median; none: only shown
     std::vector<double> values{};            ///< per round
     std::vector<double> reference_values{};  ///< per round, measured right beside `values`
+    /// There is no reference: the value itself is held against the reach.
+    bool absolute = false;
+    /// Of an absolute time: the best round is held against the reach, because the worst is the
+    /// machine's.
+    bool best_counts = false;
+    histogram times{};  ///< of single events, ns, where the row is about them
     /// Wrong counts, order or checksums; any makes the program exit 1.
     std::vector<std::string> faults{};
 
-    /// value / reference of each round: what both suffered alike cancels out.
+    /// value / reference of each round: what both suffered alike cancels out. Of an absolute row
+    /// the values themselves.
     [[nodiscard]] spread ratio() const;
     /// No fault, and the ratio is within reach where one is asked for.
     [[nodiscard]] bool ok() const;

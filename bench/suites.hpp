@@ -19,15 +19,21 @@ struct plan {
     unsigned divisor = 1;  ///< of the events per round
 };
 
-[[nodiscard]] std::vector<row> run_fanout(const plan& how);
 [[nodiscard]] std::vector<row> run_recycle(const plan& how);
+[[nodiscard]] std::vector<row> run_fanout(const plan& how);
+[[nodiscard]] std::vector<row> run_publish(const plan& how);
+[[nodiscard]] std::vector<row> run_latency_suite(const plan& how);
+[[nodiscard]] std::vector<row> run_isolation(const plan& how);
+[[nodiscard]] std::vector<row> run_efficiency(const plan& how);
 
 struct suite {
     std::string_view name;
     std::vector<row> (*run)(const plan&);
 };
-inline constexpr std::array<suite, 2> suites{suite{"fanout", &run_fanout},
-                                             suite{"recycle", &run_recycle}};
+inline constexpr std::array suites{
+    suite{"recycle", &run_recycle},     suite{"fanout", &run_fanout},
+    suite{"publish", &run_publish},     suite{"latency", &run_latency_suite},
+    suite{"isolation", &run_isolation}, suite{"efficiency", &run_efficiency}};
 
 /// Shows on stderr, when that is a terminal, what is being measured.
 void show_progress(std::string_view what, unsigned round, unsigned rounds);

@@ -24,7 +24,9 @@ refused() {
 }
 
 refused "unknown argument '--bogus'" --bogus
-refused "--suite lunch: there are fanout and recycle." --suite lunch
+refused "--suite lunch: there are recycle, fanout, publish, latency, isolation and efficiency." --suite lunch
+refused "--hgrm nowhere: there is no such folder" --hgrm nowhere
+refused "--plots nowhere: there is no such folder" --plots nowhere
 refused "--rounds 0: give a number from 1 to 99." --rounds 0
 refused "--rounds 5x: give a number from 1 to 99." --rounds 5x
 refused "--json needs a value" --json
@@ -35,14 +37,22 @@ refused "is not a regular file" --json held
 "$program" --help | grep -q -- '--suite NAME' || fail "--help does not list --suite"
 
 code=0
-"$program" --quick --rounds 1 --json rows.json >table 2>err || code=$?
+mkdir distributions
+"$program" --quick --rounds 1 --json rows.json --hgrm distributions >table 2>err || code=$?
 [[ $code == 0 ]] || fail "a quick run: exit $code: $(<table) $(<err)"
 [[ ! -s err ]] || fail "a quick run wrote to stderr: $(<err)"
-for id in fanout.duplicate.3.spsc fanout.in_place.10.spsc recycle.same.guard recycle.cross.guard.malloc; do
+for id in fanout.duplicate.3.spsc fanout.in_place.10.spsc fanout.in_place.10.limit fanout.lossy.3.spsc \
+    fanout.selective.50 fanout.1us.3.cores fanout.inline.10.loop fanout.publishers2.3.one \
+    recycle.same.guard recycle.bulk32.off recycle.cross.guard recycle.cross.glibc \
+    publish.flat.50 publish.cost.clock publish.stuck_conflate.10 \
+    latency.100k.1 latency.100k.50 latency.roundtrip latency.1k.3 isolation.slow.lost isolation.slow.p99_us \
+    efficiency.sleep.10 steady.allocations steady.syscalls; do
     grep -q "^$id " table || fail "$id is not in the table"
     grep -q "\"id\": \"$id\"" rows.json || fail "$id is not in the file"
 done
 grep -q '"commit": "' rows.json || fail "the file names no commit"
+grep -q '^ns of single events' table || fail "no table of percentiles"
+grep -q '#\[Max' distributions/latency.100k.3.hgrm || fail "no distribution of latency.100k.3"
 grep -q 'WRONG' table && fail "a count is wrong: $(<table)"
 
 ((failures == 0)) && echo "all as expected"

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// ropeway-bench-steady EVENTS: publishes after a warm-up, profile `latency`, and prints what an
+// event costs: allocations of the whole program, then system calls of the publishing thread. Exit
+// 0; 1, with the reason, when a count is wrong; 2 bad usage.
+#include <charconv>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include <ropeway/dispatcher/dispatcher.hpp>
+
+#include "counted.hpp"
+#include "open_loop.hpp"
+
+namespace ropeway::bench {
+namespace {
+
+int run(std::uint64_t events) {
+    constexpr std::uint64_t warm_up = 10'000;
+    std::uint64_t handled = 0;
+    dispatcher<market_event> fan{params_for(profile::latency)};
+    const subscription only = fan.subscribe("consumer", overflow::block, {},
+                                            [&handled](const market_event&) { ++handled; });
+    // So many places that a worker which the system holds up for some milliseconds stays no reason
+    // to wait.
+    publisher<market_event> feed = fan.publisher("feed", {.market_capacity = 65536});
+    fan.warm_up();
+    fan.start();
+    std::uint64_t failed = 0;
+    const auto publish = [&](std::uint64_t some) {
+        const open_loop arrivals{1'000'000};
+        for (std::uint64_t i = 0; i < some; ++i) {
+            static_cast<void>(arrivals.wait_for(i));
+            claimed<market_event> event = feed.claim();
+            failed += event && feed.publish(std::move(event)) ? 0U : 1U;
+        }
+    };
+    std::uint64_t allocated = 0;
+    std::uint64_t called = 0;
+    bool counted = false;
+    std::thread{[&] {
+        publish(warm_up);
+        // The C library makes what a thread needs for malloc at its first call: not later.
+        static_cast<void>(std::make_unique<std::string>(64, ' ')->find('x'));
+        const std::uint64_t before = allocations();
+        counted = count_system_calls();
+        publish(events);
+        called = system_calls();
+        allocated = allocations() - before;
+    }}.join();
+    const bool clean = fan.stop(std::chrono::seconds{5}).clean();
+    if (!counted || !clean || failed != 0 || handled != events + warm_up) {
+        std::printf("counted %d, clean %d, failed %llu, handled %llu\n", counted ? 1 : 0,
+                    clean ? 1 : 0, static_cast<unsigned long long>(failed),
+                    static_cast<unsigned long long>(handled));
+        return 1;
+    }
+    const auto per_event = [events](std::uint64_t n) {
+        return static_cast<double>(n) / static_cast<double>(events);
+    };
+    std::printf("%.9f %.9f\n", per_event(allocated), per_event(called));
+    return 0;
+}
+
+}  // namespace
+}  // namespace ropeway::bench
+
+int main(int argc, char** argv) {
+    const std::string_view text = argc == 2 ? argv[1] : "";
+    std::uint64_t events = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), events);
+    if (error != std::errc{} || end != text.data() + text.size() || events == 0) {
+        std::fputs("usage: ropeway-bench-steady EVENTS (1 or more)\n", stderr);
+        return 2;
+    }
+    return ropeway::bench::run(events);
+}
