@@ -14,6 +14,15 @@
 
 namespace ropeway::bench {
 
+/// Sanitizers bring a malloc of their own, which none can stand in front of, make system calls, and
+/// find fault with code of other libraries: what counts calls, and references that are not ours,
+/// are left out then.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool only_our_code = true;
+#else
+inline constexpr bool only_our_code = false;
+#endif
+
 /// What a run came to.
 struct measured {
     double value = 0;

@@ -332,7 +332,7 @@ void against_allocators(std::vector<row>& rows, const plan& how) {
           allocator{"mimalloc", "libmimalloc.so.2.0", {}},
           allocator{"tbbmalloc", "libtbbmalloc_proxy.so.2", {}}}) {
         const std::string library = *now.library == '\0' ? "" : find_library(now.library);
-        if (*now.library != '\0' && library.empty()) {
+        if (*now.library != '\0' && (library.empty() || only_our_code)) {
             continue;  // not installed: the table shows no row
         }
         row made = make_row(std::string{"recycle.cross."} + now.name,
