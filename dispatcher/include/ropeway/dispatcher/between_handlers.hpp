@@ -43,6 +43,8 @@ class between_handlers {
         const std::uint64_t changes = owner_.changes();
         return changes == changes_ || look(changes);
     }
+    /// True when go_on() has to be asked again before the next handler.
+    [[nodiscard]] bool changed() const noexcept { return owner_.changes() != changes_; }
     /// Market data of a lower version is stale for the next handler.
     [[nodiscard]] std::uint64_t least() const noexcept { return least_; }
 

@@ -176,14 +176,19 @@ class binding {
     /// One wanted event that is not stale, handed over by `give`; timed and told of when it is
     /// sampled or awaited.
     template <class Give>
-    [[gnu::noinline]] static outcome deliver_watched(binding& self, subscription_core& sub,
-                                                     publisher_core& from, const E& event,
-                                                     std::uint64_t sequence, Give give) noexcept {
+    [[gnu::noinline]] static outcome deliver_watched(binding& self, const engine& owner,
+                                                     subscription_core& sub, publisher_core& from,
+                                                     const E& event, std::uint64_t sequence,
+                                                     Give give) noexcept {
         const bool asked = sequence == from.awaited();
         if (asked && cancels(self, sub, from, event, sequence)) {
             return outcome::filtered;
         }
         const std::uint64_t begin = tick_clock::now();
+        // Last before the handler: what was looked at since go_on() took its time.
+        if (is_counted_stale(self, sub, from, event, sequence, owner.version())) [[unlikely]] {
+            return outcome::filtered;
+        }
         const outcome ended = give();
         const std::uint64_t end = tick_clock::now();
         if (asked) {
@@ -245,9 +250,9 @@ class binding {
                                  .publisher = static_cast<std::uint16_t>(from.number_),
                                  .end_of_batch = i + 1 == got + left};
             if (!is_counted_stale(self, sub, from, event, sequences[i], between.least())) {
-                static_cast<void>(deliver_watched(self, sub, from, event, sequences[i], [&] {
-                    return give_copy(self, sub, *context.owner, event, facts);
-                }));
+                static_cast<void>(deliver_watched(
+                    self, *context.owner, sub, from, event, sequences[i],
+                    [&] { return give_copy(self, sub, *context.owner, event, facts); }));
             }
             sub.starved.add(1);
         }
@@ -306,7 +311,7 @@ class binding {
         const slot_ref slot = box.refs[box.head];
         outcome ended = outcome::filtered;
         if (!is_counted_stale(self, sub, *box.from, event, facts.sequence, least)) {
-            ended = deliver_watched(self, sub, *box.from, event, facts.sequence,
+            ended = deliver_watched(self, owner, sub, *box.from, event, facts.sequence,
                                     [&] { return give(self, owner, pool, event, slot, facts); });
         }
         if (ended != outcome::filtered) {
@@ -362,6 +367,9 @@ class binding {
                 failed = to.failed;
             }
             if (box.head == begin) {
+                if (between.changed()) {
+                    continue;
+                }
                 failed = run_one(self, owner, sub, box, between.least()) == outcome::failed;
                 ++box.head;
             }
@@ -485,7 +493,7 @@ class binding {
         if (is_counted_stale(self, sub, from, event, facts.sequence, least)) {
             return outcome::filtered;
         }
-        return deliver_watched(self, sub, from, event, facts.sequence,
+        return deliver_watched(self, *from.owner_, sub, from, event, facts.sequence,
                                [&] { return self.consumer_.deliver(event, facts); });
     }
 
@@ -534,6 +542,9 @@ class binding {
                 failed = to.failed;
             }
             if (at == begin) {
+                if (between.changed()) {
+                    continue;
+                }
                 const outcome ended =
                     run_one_in_ring(self, sub, from, range, at++, facts, between.least());
                 calls += ended == outcome::filtered ? 0 : 1;
