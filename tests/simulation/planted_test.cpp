@@ -31,7 +31,6 @@ constexpr std::array all{
     std::pair{planted_bug::backlog_drops, "a full backlog drops"},
     std::pair{planted_bug::leftovers_forgotten, "leftovers of an inbox are forgotten"},
     std::pair{planted_bug::early_drained, "a drain ends early"},
-    std::pair{planted_bug::alone_too_early, "a sole consumer is alone before the tail is seen"},
 };
 
 }  // namespace

@@ -109,11 +109,7 @@ class binding {
 
     static std::uint32_t serve_original(subscription_core& sub, publisher_core& from, ring_class c,
                                         serve_context& context) {
-        if (planted(planted_bug::alone_too_early)) {
-            context.tails->forget();
-        } else {
-            static_cast<void>(context.tails->of(from));  // before the look at who else there is
-        }
+        static_cast<void>(context.tails->of(from));  // before the look at who else there is
         // At `full` a published slot is sealed, and whoever changes it is reported.
         const bool sole = alone(sub, from) && from.slots_.level() < guard_level::full;
         return sole ? fill_and_run<held_in::ring>(sub, from, c, context)

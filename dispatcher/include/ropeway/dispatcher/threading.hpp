@@ -38,7 +38,6 @@ enum class planted_bug : std::uint8_t {
     backlog_drops,        ///< a critical event that finds the backlog full is passed over
     leftovers_forgotten,  ///< who lets go of a subscription says nothing of its inbox
     early_drained,        ///< a drain ends while events wait in an inbox
-    alone_too_early,      ///< who else there is, asked before the tail was seen
 };
 
 #if defined(ROPEWAY_SIMULATION)
