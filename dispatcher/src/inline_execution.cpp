@@ -36,6 +36,10 @@ bool engine::serve_inline(worker_group* group, worker_seat* seat) noexcept {
                                                                   std::memory_order_relaxed)) {
                 continue;
             }
+            if (stopping()) {  // as in look_once(): stop() tells of what is left, or has told
+                let_go(sub);
+                return true;
+            }
             again = true;
             if (seat != nullptr) {
                 seat->begin(sub.site, tick_clock::now(), true);
