@@ -37,9 +37,10 @@ constexpr int batches_per_turn = 4;
 
 constexpr std::uint64_t half_a_millisecond = 500'000;
 
-/// Of the looks of an idle worker, one in this many goes through all subscriptions; the others ask
-/// only whether something was published.
+/// Of the looks of an idle worker, one in this many goes through all subscriptions, and one after
+/// this time: a pause may be a sleep. The others ask only whether something was published.
 constexpr std::uint32_t full_look_every = 16;
+constexpr std::uint64_t full_look_after_ns = 10'000;
 
 }  // namespace
 
@@ -119,6 +120,8 @@ void engine::run_worker(void* of) noexcept {
 bool engine::work(worker_group& group, worker_seat& seat) noexcept {
     std::uint64_t idle_since = 0;
     std::uint64_t busy_since = tick_clock::now();
+    std::uint64_t looked_at = busy_since;
+    const std::uint64_t full_look_after = tick_clock::from_ns(full_look_after_ns);
     idle_wait wait{group.params.wait};
     tail_views tails;
     std::uint32_t idle_looks = 0;
@@ -128,14 +131,16 @@ bool engine::work(worker_group& group, worker_seat& seat) noexcept {
             group.awake.fetch_sub(1, std::memory_order_seq_cst);  // nobody is woken any more
             break;
         }
+        const std::uint64_t now = tick_clock::now();
         // With nobody's tail moved a look would find nothing but what is rare: a timer, a drain.
-        const bool glance = idle_looks % full_look_every != 0 && nothing_new(tails);
+        const bool glance = idle_looks % full_look_every != 0 &&
+                            now - looked_at < full_look_after && nothing_new(tails);
+        looked_at = glance ? looked_at : now;
         const look found = glance ? look::nothing : look_once(group, seat, tails);
         idle_looks = found == look::something ? 0 : idle_looks + 1;
         if (found == look::written_off) {
             return false;
         }
-        const std::uint64_t now = tick_clock::now();
         if (found == look::something) {
             idle_since = 0;
             wait.reset();

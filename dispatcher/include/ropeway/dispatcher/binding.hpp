@@ -15,6 +15,7 @@
 #include <ropeway/consumer/wrapper.hpp>
 #include <ropeway/dispatcher/batch_fill.hpp>
 #include <ropeway/dispatcher/between_handlers.hpp>
+#include <ropeway/dispatcher/close_delivery.hpp>
 #include <ropeway/dispatcher/engine.hpp>
 #include <ropeway/dispatcher/serving.hpp>
 #include <ropeway/pool/coarse_clock.hpp>
@@ -100,6 +101,7 @@ class binding {
 
   private:
     using filler = batch_fill<E>;
+    using closely = close_delivery<E, wrapper<E, Handler>>;
     static constexpr bool owns = owning_handler_for<Handler, E>;
 
     static std::uint32_t serve_duplicates(subscription_core& sub, publisher_core& from,
@@ -147,81 +149,6 @@ class binding {
         return filled.passed + run_inbox(sub, box, c, context);
     }
 
-    /// True for awaited market data that was cancelled: no handler is called.
-    [[nodiscard, gnu::cold, gnu::noinline]] static bool cancels(binding& self,
-                                                                const subscription_core& sub,
-                                                                publisher_core& from,
-                                                                const E& event,
-                                                                std::uint64_t sequence) noexcept {
-        const std::uint32_t kind = traits::kind(event);
-        if (traits::is_critical(kind) || !from.is_cancelled(sequence)) {
-            return false;
-        }
-        self.consumer_.count_filtered(kind);
-        from.note_outcome(sub.number, sequence, delivery_outcome::cancelled);
-        return true;
-    }
-    [[nodiscard]] static delivery_outcome said_of(outcome ended) noexcept {
-        switch (ended) {
-            case outcome::done: return delivery_outcome::delivered;
-            case outcome::filtered: return delivery_outcome::filtered;
-            case outcome::failed: return delivery_outcome::failed;
-        }
-        return delivery_outcome::failed;
-    }
-    /// One wanted event that is not stale, handed over by `give`; timed and told of when it is
-    /// sampled or awaited.
-    template <class Give>
-    [[gnu::noinline]] static outcome deliver_watched(binding& self, const engine& owner,
-                                                     subscription_core& sub, publisher_core& from,
-                                                     const E& event, std::uint64_t sequence,
-                                                     Give give) noexcept {
-        const bool asked = sequence == from.awaited();
-        if (asked && cancels(self, sub, from, event, sequence)) {
-            return outcome::filtered;
-        }
-        const std::uint64_t begin = tick_clock::now();
-        // Last before the handler: what was looked at since go_on() took its time.
-        if (is_counted_stale(self, sub, from, event, sequence, owner.version())) [[unlikely]] {
-            return outcome::filtered;
-        }
-        const outcome ended = give();
-        const std::uint64_t end = tick_clock::now();
-        if (asked) {
-            from.note_outcome(sub.number, sequence, said_of(ended));
-        }
-        if (fanout_sample::is_sampled(sequence) && ended != outcome::filtered) {
-            note_sample(self, sub, from, sequence, begin, end);
-        }
-        return ended;
-    }
-    static void note_sample(binding& self, subscription_core& sub, publisher_core& from,
-                            std::uint64_t sequence, std::uint64_t begin,
-                            std::uint64_t end) noexcept {
-        const std::uint64_t took = tick_clock::to_ns(end - begin);
-        self.consumer_.note_time(took);
-        fanout_sample& sample = from.sample_of(sequence);
-        if (const std::uint64_t published = sample.published(sequence); published != 0) {
-            sub.latency.record(tick_clock::to_ns(begin > published ? begin - published : 0));
-            sub.handler_time.record(took);
-            sample.handled(sequence, end - begin, end);
-        }
-    }
-    /// True for stale market data: counted, no handler is called.
-    [[nodiscard]] static bool is_counted_stale(binding& self, const subscription_core& sub,
-                                               publisher_core& from, const E& event,
-                                               std::uint64_t sequence,
-                                               std::uint64_t least) noexcept {
-        if (!filler::is_stale(event, least)) {
-            return false;
-        }
-        self.consumer_.count_filtered(traits::kind(event));
-        if (sequence == from.awaited()) {
-            from.note_outcome(sub.number, sequence, delivery_outcome::filtered);
-        }
-        return true;
-    }
-
     /// A claimed range, and not a slot for every event of it: the handler gets those that are left
     /// from the stack, before anything can overtake them.
     [[gnu::cold, gnu::noinline]] static void run_without_slots(subscription_core& sub,
@@ -245,11 +172,9 @@ class binding {
             const delivery facts{.sequence = sequences[i],
                                  .publisher = static_cast<std::uint16_t>(from.number_),
                                  .end_of_batch = i + 1 == got + left};
-            if (!is_counted_stale(self, sub, from, event, sequences[i], between.least())) {
-                static_cast<void>(deliver_watched(
-                    self, *context.owner, sub, from, event, sequences[i],
-                    [&] { return give_copy(self, sub, *context.owner, event, facts); }));
-            }
+            static_cast<void>(closely::hand_over(
+                {self.consumer_, *context.owner, sub, from, event, sequences[i]}, between.least(),
+                [&] { return give_copy(self, sub, *context.owner, event, facts); }));
             sub.starved.add(1);
         }
         end_range(sub, from, c, true, 0);
@@ -305,11 +230,9 @@ class binding {
         slot_pool& pool = pool_of(owner, box);
         E& event = *static_cast<E*>(box.events[box.head]);
         const slot_ref slot = box.refs[box.head];
-        outcome ended = outcome::filtered;
-        if (!is_counted_stale(self, sub, *box.from, event, facts.sequence, least)) {
-            ended = deliver_watched(self, owner, sub, *box.from, event, facts.sequence,
-                                    [&] { return give(self, owner, pool, event, slot, facts); });
-        }
+        const outcome ended =
+            closely::hand_over({self.consumer_, owner, sub, *box.from, event, facts.sequence},
+                               least, [&] { return give(self, owner, pool, event, slot, facts); });
         if (ended != outcome::filtered) {
             box.lost_before = box.conflated_before = 0;  // a filtered event tells nobody
         } else if constexpr (owns) {
@@ -406,18 +329,26 @@ class binding {
         return done;
     }
 
+    /// What a loop over events where they lie reads.
+    struct ring_events {
+        const engine& owner;
+        slab_run<E> originals;
+        const taken_range& range;
+        const interest& wanted;
+        delivery facts;
+    };
+
     /// The same as run_plain(), for events where they lie: positions [at, stop) of a range. One
     /// that it does not want is plain too.
-    [[gnu::noinline]] static progress run_plain_in_ring(binding& self, const engine& owner,
-                                                        const slab_run<E>& originals,
-                                                        const taken_range& range,
-                                                        const interest& wanted, std::uint32_t at,
-                                                        std::uint32_t stop, delivery facts,
+    [[gnu::noinline]] static progress run_plain_in_ring(binding& self, const ring_events& events,
+                                                        std::uint32_t at, std::uint32_t stop,
                                                         plainness plain) {
-        const std::uint32_t* const slots = range.slots.data();
-        const slab_run<E> from = originals;
-        const kind_set kinds = wanted.kinds;
-        const std::uint32_t count = range.count();
+        const engine& owner = events.owner;
+        const std::uint32_t* const slots = events.range.slots.data();
+        const slab_run<E> from = events.originals;
+        const kind_set kinds = events.wanted.kinds;
+        const std::uint32_t count = events.range.count();
+        delivery facts = events.facts;
         std::uint32_t calls = 0;
         while (at != stop && owner.changes() == plain.changes) {
             const E& event = *from.payload(slots[at]);
@@ -440,12 +371,13 @@ class binding {
         return {at, calls, false};
     }
     /// The same for one that named instruments: the few positions that are marked for it.
-    [[gnu::noinline]] static progress run_marked_in_ring(binding& self, const engine& owner,
-                                                         const slab_run<E>& originals,
-                                                         const taken_range& range,
-                                                         const interest& wanted, std::uint32_t at,
-                                                         std::uint32_t stop, delivery facts,
+    [[gnu::noinline]] static progress run_marked_in_ring(binding& self, const ring_events& events,
+                                                         std::uint32_t at, std::uint32_t stop,
                                                          plainness plain) {
+        const engine& owner = events.owner;
+        const slab_run<E> originals = events.originals;
+        const taken_range& range = events.range;
+        delivery facts = events.facts;
         std::uint32_t calls = 0;
         for (std::uint64_t left = range.wanted >> at << at; left != 0; left &= left - 1) {
             const auto i = static_cast<std::uint32_t>(std::countr_zero(left));
@@ -459,7 +391,7 @@ class binding {
                 facts.sequence >= plain.watched) {
                 return {i, calls, false};
             }
-            if (!filler::wants(wanted, event)) {
+            if (!filler::wants(events.wanted, event)) {
                 continue;
             }
             ++calls;
@@ -486,11 +418,8 @@ class binding {
             }
             return outcome::filtered;
         }
-        if (is_counted_stale(self, sub, from, event, facts.sequence, least)) {
-            return outcome::filtered;
-        }
-        return deliver_watched(self, *from.owner_, sub, from, event, facts.sequence,
-                               [&] { return self.consumer_.deliver(event, facts); });
+        return closely::hand_over({self.consumer_, *from.owner_, sub, from, event, facts.sequence},
+                                  least, [&] { return self.consumer_.deliver(event, facts); });
     }
 
     /// Runs the handler on events where they lie, in a range that only this worker's cursor holds.
@@ -507,9 +436,12 @@ class binding {
         const slab_run<E> originals{from.slots_};
         const bool marked = !range.has_all_slots;
         const bool any_plain = originals.usable() && (marked || sub.wanted().instruments.empty());
-        const interest& wanted = sub.wanted();
-        const delivery facts{.lag = range.lag,
-                             .publisher = static_cast<std::uint16_t>(from.number_)};
+        const ring_events events{
+            owner,
+            originals,
+            range,
+            sub.wanted(),
+            {.lag = range.lag, .publisher = static_cast<std::uint16_t>(from.number_)}};
         const std::uint32_t count = range.count();
         const std::uint32_t between_looks = calls_between_looks(sub, context.slice_ticks);
         std::uint32_t next_look = between_looks;
@@ -529,10 +461,8 @@ class binding {
                 const plainness plain =
                     between.plain_from(from.sequence_of(range.slots[begin]), from);
                 const std::uint32_t stop = std::min(std::max(next_look, begin), count);
-                const progress to = marked ? run_marked_in_ring(self, owner, originals, range,
-                                                                wanted, begin, stop, facts, plain)
-                                           : run_plain_in_ring(self, owner, originals, range,
-                                                               wanted, begin, stop, facts, plain);
+                const progress to = marked ? run_marked_in_ring(self, events, begin, stop, plain)
+                                           : run_plain_in_ring(self, events, begin, stop, plain);
                 at = to.head;
                 calls += to.calls;
                 failed = to.failed;
@@ -542,7 +472,7 @@ class binding {
                     continue;
                 }
                 const outcome ended =
-                    run_one_in_ring(self, sub, from, range, at++, facts, between.least());
+                    run_one_in_ring(self, sub, from, range, at++, events.facts, between.least());
                 calls += ended == outcome::filtered ? 0 : 1;
                 failed = ended == outcome::failed;
             }
