@@ -84,15 +84,13 @@ void engine::serve_now(subscription_core& sub) noexcept {
     context.slice_ticks = groups_[0]->slice_ticks;
     context.now = now;
     context.slice_end = ~std::uint64_t{0};  // all of it
-    std::uint32_t done = 0;
     bool any = false;
     do {
         context.more = false;
         tails.forget();
-        done = serve_round(sub, context);
-        any |= done != 0;
-        // Relaxed: our own.
-    } while ((context.more || done != 0) && !stopping() && !sub.ending() &&
+        any |= serve_round(sub, context) != 0;
+        // What comes meanwhile the caller's next look finds. Relaxed: our own.
+    } while (context.more && !stopping() && !sub.ending() &&
              sub.quarantined_until.load(std::memory_order_relaxed) == 0);
     if (any) {
         call_idle(sub);
@@ -123,7 +121,8 @@ bool engine::help() noexcept {
         std::uint32_t done = 0;
         if (sub.average_ticks != 0 && sub.average_ticks <= group.slice_ticks && !stopping()) {
             tail_views tails;
-            done = serve(group, sub, tails, tick_clock::now());
+            std::uint64_t now = tick_clock::now();
+            done = serve(group, sub, {tails, nullptr}, now);
         }
         let_go(sub);
         look_again(sub);

@@ -14,14 +14,16 @@ namespace ropeway::detail {
 template <class See>
 void engine::pass_rest(subscription_core& sub, publisher_core& from, ring_class c,
                        See&& see) noexcept {
-    const std::uint64_t before = end_for(sub, from);
+    tail_views tails;
+    serve_context context;
+    context.tails = &tails;
+    context.before = end_for(sub, from);
     taken_range range;
     // Up to some point of a ring that goes on.
     for (std::uint32_t passed = 0;
          passed <= from.rings[index_of(c)].capacity && look_at(sub, from, c, range) &&
-         take_range(sub, from, c, batch_size, false, before,
-                    from.tail.load(std::memory_order_acquire), range);  // pairs with commit()
-         passed += batch_size) {
+         take_range(sub, from, c, batch_size, false, context, range);
+         passed += batch_size, tails.forget()) {
         for (std::uint32_t i = range.next_wanted(0); i != range.count();
              i = range.next_wanted(i + 1)) {
             const void* const event = from.payload(range.slots[i]);

@@ -6,6 +6,8 @@
 
 #include <ropeway/dispatcher/binding.hpp>
 
+#include "mask_windows.hpp"
+
 namespace ropeway::detail {
 
 namespace {
@@ -28,11 +30,24 @@ namespace {
     return wanted;
 }
 
-/// Slot indexes of [first, first + count), and how many of them come before the sequence `before`.
+/// The same, of at most `count` positions before `tail`: how many it tells in `count`.
+[[nodiscard]] std::uint64_t read_wanted(const ring& places, const serve_context& context,
+                                        std::uint64_t first, std::uint64_t tail,
+                                        std::uint32_t number, std::uint32_t& count) noexcept {
+    if (context.masks == nullptr || count < mask_windows::worth_turning) {
+        return read_masks(places, first, count, number);
+    }
+    count = std::min(count, mask_windows::rest(first));
+    return context.masks->wanted({&places, tail}, first, count, number);
+}
+
+/// Slot indexes of [first, first + count), and how many of them the context's cut leaves.
 [[nodiscard]] std::uint32_t read_entries(const subscription_core& sub, const publisher_core& from,
-                                         const ring& places, std::uint64_t first,
-                                         std::uint32_t count, std::uint64_t before,
+                                         const ring& places, std::uint64_t tail,
+                                         std::uint32_t count, const serve_context& context,
                                          taken_range& out) noexcept {
+    const std::uint64_t first = out.first;
+    const std::uint64_t before = context.before;
     const auto slot_at = [&](std::uint32_t i) {
         // Relaxed: as above.
         return places.entries[(first + i) & places.mask].load(std::memory_order_relaxed);
@@ -40,7 +55,7 @@ namespace {
     out.wanted = ~std::uint64_t{0};
     out.has_all_slots = true;
     if (!sub.wanted().instruments.empty()) {
-        out.wanted = read_masks(places, first, count, sub.number);
+        out.wanted = read_wanted(places, context, first, tail, sub.number, count);
         // Somebody may ask about each of them: whether it comes before, what became of it.
         out.has_all_slots = before != ~std::uint64_t{0} || count == 0 ||
                             from.awaited() >= from.sequence_of(slot_at(0));
@@ -94,17 +109,18 @@ bool kept_waits(const subscription_core& sub, const publisher_core& from, ring_c
 }
 
 bool take_range(subscription_core& sub, publisher_core& from, ring_class c, std::uint32_t limit,
-                bool pinned, std::uint64_t before, std::uint64_t seen, taken_range& out) noexcept {
+                bool pinned, const serve_context& context, taken_range& out) noexcept {
     const ring& places = from.rings[index_of(c)];
     cursor_block& block = places.cursors[sub.number];
     const std::uint64_t first = out.first;
-    const std::uint64_t tail = tail_word::extend(first, tail_word::count(seen, c));
+    const std::uint64_t tail =
+        tail_word::extend(first, tail_word::count(context.tails->of(from), c));
     if (tail <= first) {
         return false;  // or what was seen is older than the cursor
     }
     auto count = static_cast<std::uint32_t>(
         std::min<std::uint64_t>(tail - first, std::min(limit, batch_size)));
-    count = read_entries(sub, from, places, first, count, before, out);
+    count = read_entries(sub, from, places, tail, count, context, out);
     if (count == 0) {
         return false;
     }
@@ -273,17 +289,21 @@ std::uint32_t chunk_for(const subscription_core& sub, std::uint64_t slice_ticks)
     if (sub.average_ticks == 0) {
         return 1;  // unknown: one event tells
     }
+    if (2 * sub.average_ticks * batch_size <= slice_ticks) [[likely]] {
+        return batch_size;  // without a division
+    }
     const std::uint64_t fits = slice_ticks / (2 * sub.average_ticks);
     return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(fits, 1, batch_size));
 }
 
 std::uint32_t calls_between_looks(const subscription_core& sub,
                                   std::uint64_t slice_ticks) noexcept {
-    const std::uint64_t calls = sub.average_ticks == 0 ? 0 : slice_ticks / sub.average_ticks;
-    if (calls < 16) {
+    const std::uint64_t average = sub.average_ticks;
+    const auto fit = [&](std::uint64_t calls) { return average * calls <= slice_ticks; };
+    if (average == 0 || !fit(16)) {
         return 1;
     }
-    return calls < 256 ? 8 : calls < 1024 ? 32 : batch_size;
+    return !fit(256) ? 8 : !fit(1024) ? 32 : batch_size;
 }
 
 bool note_failure(subscription_core& sub, engine& owner) noexcept {
@@ -307,7 +327,8 @@ void note_time(subscription_core& sub, std::uint64_t ticks, std::uint32_t calls)
     if (calls == 0) {
         return;
     }
-    const std::uint64_t now = std::max<std::uint64_t>(1, ticks / calls);
+    const std::uint64_t each = calls == 1 ? ticks : ticks / calls;
+    const std::uint64_t now = std::max<std::uint64_t>(1, each);
     sub.average_ticks = sub.average_ticks == 0
                             ? now
                             : std::max<std::uint64_t>(1, (3 * sub.average_ticks + now) / 4);

@@ -59,7 +59,8 @@ class idle_wait {
             }
             return;
         }
-        relax(8);
+        // Who spins wants to see an event at once; the others leave the publisher its lines.
+        relax(how_ == wait_strategy::spin ? 1 : 8);
     }
 
   private:

@@ -16,6 +16,7 @@
 #include <ropeway/pool/thread_number.hpp>
 
 #include "failure_queue.hpp"
+#include "mask_windows.hpp"
 #include "spin.hpp"
 #include "supervisor.hpp"
 #include "system.hpp"
@@ -124,6 +125,7 @@ bool engine::work(worker_group& group, worker_seat& seat) noexcept {
     const std::uint64_t full_look_after = tick_clock::from_ns(full_look_after_ns);
     idle_wait wait{group.params.wait};
     tail_views tails;
+    mask_windows masks;
     std::uint32_t idle_looks = 0;
     for (;;) {
         // Acquire pairs with retire(): there is no member any more.
@@ -136,7 +138,7 @@ bool engine::work(worker_group& group, worker_seat& seat) noexcept {
         const bool glance = idle_looks % full_look_every != 0 &&
                             now - looked_at < full_look_after && nothing_new(tails);
         looked_at = glance ? looked_at : now;
-        const look found = glance ? look::nothing : look_once(group, seat, tails);
+        const look found = glance ? look::nothing : look_once(group, seat, {tails, &masks}, now);
         idle_looks = found == look::something ? 0 : idle_looks + 1;
         if (found == look::written_off) {
             return false;
@@ -170,15 +172,18 @@ bool engine::work(worker_group& group, worker_seat& seat) noexcept {
 bool engine::nothing_new(const tail_views& tails) const noexcept {
     for (const auto& from : publishers()) {
         if (!tails.unmoved(*from)) {
+            from->fetch_newest();
             return false;
         }
     }
     return true;
 }
 
-engine::look engine::look_once(worker_group& group, worker_seat& seat, tail_views& tails) noexcept {
+engine::look engine::look_once(worker_group& group, worker_seat& seat, const views& seen,
+                               std::uint64_t now) noexcept {
     std::uint32_t served = 0;
     std::uint32_t done = 0;
+    tail_views& tails = seen.tails;
     tails.forget();
     tails.forget_before(critical_hint());
     // Relaxed: a member that joins meanwhile wakes us.
@@ -206,9 +211,9 @@ engine::look engine::look_once(worker_group& group, worker_seat& seat, tail_view
         }
         const bool may_be_long = sub.average_ticks == 0 || sub.average_ticks > group.slice_ticks;
         const bool out = may_be_long && step_out(group, sub);
-        const std::uint64_t now = tick_clock::now();
+        now = out ? tick_clock::now() : now;  // that took its time
         seat.begin(sub.site, now, !out);
-        done += serve(group, sub, tails, now);
+        done += serve(group, sub, seen, now);
         ++served;
         let_go(sub);
         const worker_seat::doing was = seat.end();
@@ -321,8 +326,8 @@ bool engine::any_ready(const worker_group& group, const subscription_core* but) 
     return false;
 }
 
-std::uint32_t engine::serve(worker_group& group, subscription_core& sub, tail_views& tails,
-                            std::uint64_t now) noexcept {
+std::uint32_t engine::serve(worker_group& group, subscription_core& sub, const views& seen,
+                            std::uint64_t& now) noexcept {
     std::uint32_t done = 0;
     // Acquire pairs with remove_subscription().
     if (sub.closing.load(std::memory_order_acquire) != subscription_core::stays) {
@@ -343,7 +348,8 @@ std::uint32_t engine::serve(worker_group& group, subscription_core& sub, tail_vi
     call_timer(sub);
     serve_context context;
     context.owner = this;
-    context.tails = &tails;
+    context.tails = &seen.tails;
+    context.masks = seen.masks;
     context.slice_ticks = group.slice_ticks;
     context.now = now;
     context.slice_end = context.now + group.slice_ticks;
@@ -354,15 +360,17 @@ std::uint32_t engine::serve(worker_group& group, subscription_core& sub, tail_vi
         context.slice_over |= context.now >= context.slice_end;
         more = context.more && !context.slice_over && !stopping() && !sub.ending();
     }
+    now = context.now;
     if (done != 0 && sub.face.idle != nullptr && (context.slice_over || !context.more) &&
         has_nothing(sub)) {
         call_idle(sub);
+        now = tick_clock::now();
     }
     announce(sub);
     look_if_drained(sub);
     sub.slices.add(1);
     if (context.slice_over) {
-        tails.forget();  // that took its time
+        seen.tails.forget();  // that took its time
         ramp_group(group, &sub);
     }
     return done;

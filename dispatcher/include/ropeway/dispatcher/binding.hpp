@@ -427,8 +427,7 @@ class binding {
                                      serve_context& context) {
         taken_range range;
         if (!look_at(sub, from, c, range) ||
-            !take_range(sub, from, c, chunk_for(sub, context.slice_ticks), false, context.before,
-                        context.tails->of(from), range)) {
+            !take_range(sub, from, c, chunk_for(sub, context.slice_ticks), false, context, range)) {
             return 0;
         }
         binding& self = *static_cast<binding*>(sub.face.object);

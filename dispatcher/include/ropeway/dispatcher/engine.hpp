@@ -249,7 +249,14 @@ class engine : public std::enable_shared_from_this<engine> {
     /// Serves until there is nothing left; false: a replacement has taken its place.
     [[nodiscard]] bool work(worker_group& group, worker_seat& seat) noexcept;
     enum class look : std::uint8_t { nothing, something, written_off };
-    look look_once(worker_group& group, worker_seat& seat, tail_views& tails) noexcept;
+    /// What a worker knows of the rings during a look.
+    struct views {
+        tail_views& tails;
+        mask_windows* masks;  ///< null: one subscription alone is served
+    };
+    /// One turn for each subscription that has something. `now`: the clock, read just before.
+    look look_once(worker_group& group, worker_seat& seat, const views& seen,
+                   std::uint64_t now) noexcept;
     /// Nothing was published since the last look, as far as its views tell.
     [[nodiscard]] bool nothing_new(const tail_views& tails) const noexcept;
     bool leave(worker_group& group) noexcept;
@@ -265,8 +272,9 @@ class engine : public std::enable_shared_from_this<engine> {
     void note_time(std::uint64_t now) noexcept;
     /// For whoever holds it: it has handled all there is.
     [[nodiscard]] bool has_nothing(const subscription_core& sub) const noexcept;
-    std::uint32_t serve(worker_group& group, subscription_core& sub, tail_views& tails,
-                        std::uint64_t now) noexcept;
+    /// One turn of a subscription; `now` is the clock at its begin, and then at its end.
+    std::uint32_t serve(worker_group& group, subscription_core& sub, const views& seen,
+                        std::uint64_t& now) noexcept;
     [[nodiscard]] bool step_out(worker_group& group,
                                 const subscription_core& about_to_serve) noexcept;
     void wake_slow() noexcept;

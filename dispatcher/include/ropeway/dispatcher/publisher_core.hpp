@@ -252,6 +252,15 @@ struct publisher_core {
         // Relaxed: stamped by the publisher's thread, ordered by the tail like the payload.
         return slots_.header(index).meta.load(std::memory_order_relaxed);
     }
+    /// Asks for the lines of the market ring's newest event, ahead of the turn that reads them.
+    void fetch_newest() const noexcept {
+        if constexpr (!is_simulated) {
+            // Relaxed: the count picks the entry, and a wrong guess does no harm.
+            const std::uint64_t now = tail.load(std::memory_order_relaxed);
+            slots_.fetch_for_read(
+                entry(ring_class::market, tail_word::count(now, ring_class::market) - 1U));
+        }
+    }
     /// False shows that no uncommitted event is stamped with a table read before.
     [[nodiscard]] bool stamping() const noexcept {
         return stamping_.load(std::memory_order_acquire) != 0;  // pairs with commit()

@@ -65,12 +65,12 @@ enum class first_kept : std::uint8_t { none, found, undecided };
                                       const taken_range& at, engine& owner,
                                       std::uint64_t& sequence) noexcept;
 
-/// Chooses a range of at most `limit` positions from the place that look_at() saw, before `tail`.
-/// Contended ranges are claimed (pin, then CAS) before this returns, and with `pinned` all are;
-/// others keep their place until end_range().
+/// Chooses a range of at most `limit` positions from the place that look_at() saw, before the tail
+/// and the sequence that the context names. Contended ranges are claimed (pin, then CAS) before
+/// this returns, and with `pinned` all are; others keep their place until end_range().
 [[nodiscard]] bool take_range(subscription_core& sub, publisher_core& from, ring_class c,
-                              std::uint32_t limit, bool pinned, std::uint64_t before,
-                              std::uint64_t tail, taken_range& out) noexcept;
+                              std::uint32_t limit, bool pinned, const serve_context& context,
+                              taken_range& out) noexcept;
 
 /// Ends a range: takes its pin off, or moves a cursor that kept its place.
 void end_range(subscription_core& sub, publisher_core& from, ring_class c, bool pinned,

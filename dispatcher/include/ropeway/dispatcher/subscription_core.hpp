@@ -26,6 +26,7 @@ class slot_pool;
 namespace ropeway::detail {
 
 class engine;
+class mask_windows;
 struct publisher_core;
 struct subscription_core;
 
@@ -79,6 +80,7 @@ class tail_views {
 struct serve_context {
     engine* owner = nullptr;
     tail_views* tails = nullptr;
+    mask_windows* masks = nullptr;    ///< null: none are kept
     std::uint64_t slice_ticks = 0;    ///< length of a slice
     std::uint64_t slice_end = 0;      ///< ticks
     std::uint64_t now = 0;            ///< ticks, when the clock was looked at last

@@ -12,6 +12,9 @@ namespace ropeway {
 /// because the adjacent-line prefetcher moves lines in pairs.
 inline constexpr std::size_t cache_block = 128;
 
+/// Asks for the line at `address`. A hint: never faults.
+inline void prefetch_for_read(const void* address) noexcept { __builtin_prefetch(address, 0, 3); }
+
 /// Asks for the line at `address` in a state that may be written. A hint: never faults.
 inline void prefetch_for_write(const void* address) noexcept {
 #if defined(__x86_64__)

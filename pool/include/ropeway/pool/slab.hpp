@@ -235,6 +235,14 @@ class alignas(cache_block) slab {
         }
     }
 
+    /// Asks for a slot's lines ahead of a read.
+    void fetch_for_read(std::uint32_t index) const noexcept {
+        const std::byte* const start = slot(index);
+        for (std::size_t at = 0; at < 2 * slot_line_bytes; at += slot_line_bytes) {
+            prefetch_for_read(start + at);
+        }
+    }
+
     /// At `full`: takes an image of a ring original's payload at publish, which its check_in
     /// compares (violation write_after_publish). Below `full` does nothing. Holder only.
     void seal(slot_ref held) noexcept {
