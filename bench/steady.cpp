@@ -7,15 +7,14 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
-#include <memory>
-#include <string>
 #include <string_view>
 #include <thread>
 
 #include <ropeway/dispatcher/dispatcher.hpp>
 
-#include "counted.hpp"
+#include "allocation_count.hpp"
 #include "open_loop.hpp"
+#include "system_call_count.hpp"
 
 namespace ropeway::bench {
 namespace {
@@ -45,13 +44,11 @@ int run(std::uint64_t events) {
     bool counted = false;
     std::thread{[&] {
         publish(warm_up);
-        // The C library makes what a thread needs for malloc at its first call: not later.
-        static_cast<void>(std::make_unique<std::string>(64, ' ')->find('x'));
-        const std::uint64_t before = allocations();
-        counted = count_system_calls();
+        counted = ropeway_test::count_system_calls();
+        const std::uint64_t before = ropeway_test::allocations();
         publish(events);
-        called = system_calls();
-        allocated = allocations() - before;
+        called = ropeway_test::system_calls();
+        allocated = ropeway_test::allocations() - before;
     }}.join();
     const bool clean = fan.stop(std::chrono::seconds{5}).clean();
     if (!counted || !clean || failed != 0 || handled != events + warm_up) {
