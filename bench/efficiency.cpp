@@ -79,19 +79,9 @@ counts run_steady(std::uint64_t events) {
     return out;
 }
 
-row make_row(std::string id, std::string what, unsigned consumers, std::string metric, double reach,
-             better direction) {
-    row made;
-    made.id = std::move(id);
-    made.suite = "efficiency";
-    made.what = std::move(what);
-    made.consumers = consumers;
-    made.metric = std::move(metric);
-    made.reach = reach;
-    made.direction = direction;
-    made.absolute = true;
-    return made;
-}
+constexpr row_defaults efficiency_rows{.suite = "efficiency", .conditions = "; guard, threads"};
+constexpr row_defaults steady_rows{.suite = "efficiency",
+                                   .conditions = "1M ev/s after warm-up; guard, profile latency"};
 
 void add(row& to, const measured& one) {
     to.values.push_back(one.value);
@@ -102,17 +92,28 @@ void add(row& to, const measured& one) {
 
 std::vector<row> run_efficiency(const plan& how) {
     std::vector<row> rows;
-    row sleeping = make_row("efficiency.sleep.10", "ten handlers that sleep 10 ms; guard, threads",
-                            10, "parallel efficiency", 0.9, better::higher);
+    row sleeping = efficiency_rows.with({.id = "efficiency.sleep.10",
+                                         .what = "ten handlers that sleep 10 ms",
+                                         .consumers = 10,
+                                         .metric = "parallel efficiency",
+                                         .reach = 0.9});
     measure(sleeping, how, [&] { return run_sleeping(20 / std::min(how.divisor, 4U)); });
     rows.push_back(std::move(sleeping));
-    row allocated = make_row("steady.allocations", "1M ev/s after warm-up; guard, profile latency",
-                             1, "allocations per event", 0, better::lower);
-    row called = make_row("steady.syscalls", "1M ev/s after warm-up; guard, profile latency", 1,
-                          "system calls per event", 0, better::lower);
     if (only_our_code) {
         return rows;  // a sanitizer makes calls of its own
     }
+    row allocated = steady_rows.with({.id = "steady.allocations",
+                                      .consumers = 1,
+                                      .metric = "allocations per event",
+                                      .direction = better::lower,
+                                      .reach = 0,
+                                      .absolute = true});
+    row called = steady_rows.with({.id = "steady.syscalls",
+                                   .consumers = 1,
+                                   .metric = "system calls per event",
+                                   .direction = better::lower,
+                                   .reach = 0,
+                                   .absolute = true});
     for (unsigned round = 0; round < how.rounds; ++round) {
         show_progress(allocated.id, round, how.rounds);
         const counts now = run_steady(200'000 / how.divisor);

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "ours.hpp"
+#include "publish_one.hpp"
 #include "references.hpp"
 #include "stopwatch.hpp"
 #include "suites.hpp"
@@ -29,20 +30,8 @@
 namespace ropeway::bench {
 namespace {
 
-row make_row(std::string id, std::string what, unsigned consumers, std::string reference,
-             std::optional<double> reach, better direction = better::higher) {
-    row made;
-    made.id = std::move(id);
-    made.suite = "fanout";
-    made.what = std::move(what) + "; guard, arena";
-    made.consumers = consumers;
-    made.metric = "throughput";
-    made.unit = "Mev/s";
-    made.reference = std::move(reference);
-    made.reach = reach;
-    made.direction = direction;
-    return made;
-}
+constexpr row_defaults fanout_rows{
+    .suite = "fanout", .conditions = "; guard, arena", .metric = "throughput", .unit = "Mev/s"};
 
 std::uint64_t events_for(unsigned consumers, const plan& how) {
     return (consumers == 1 ? 6'000'000U : consumers == 3 ? 4'000'000U : 1'500'000U) / how.divisor;
@@ -65,12 +54,18 @@ void duplicates_and_in_place(std::vector<row>& rows, const plan& how) {
         const std::uint64_t events = events_for(now.consumers, how);
         const design rings = reference(&run_spsc_rings, now.consumers, events);
         const std::string width = "." + std::to_string(now.consumers) + ".spsc";
-        row copied = make_row("fanout.duplicate" + width, "duplicates, block", now.consumers,
-                              "SPSC ring by value and thread per consumer", now.copied);
+        row copied = fanout_rows.with({.id = "fanout.duplicate" + width,
+                                       .what = "duplicates, block",
+                                       .consumers = now.consumers,
+                                       .reference = "SPSC ring by value and thread per consumer",
+                                       .reach = now.copied});
         measure(copied, how, ours({.consumers = now.consumers, .events = events}), rings);
         rows.push_back(std::move(copied));
-        row lent = make_row("fanout.in_place" + width, "const& in place, block", now.consumers,
-                            "SPSC ring by value and thread per consumer", now.lent);
+        row lent = fanout_rows.with({.id = "fanout.in_place" + width,
+                                     .what = "const& in place, block",
+                                     .consumers = now.consumers,
+                                     .reference = "SPSC ring by value and thread per consumer",
+                                     .reach = now.lent});
         measure(lent, how,
                 ours({.consumers = now.consumers,
                       .events = events,
@@ -87,9 +82,12 @@ void against_the_limit(std::vector<row>& rows, const plan& how) {
     };
     for (const width& now : {width{1, {}}, width{3, 0.75}, width{10, 0.7}}) {
         const std::uint64_t events = events_for(now.consumers, how);
-        row made = make_row("fanout.in_place." + std::to_string(now.consumers) + ".limit",
-                            "const& in place, block", now.consumers,
-                            "one ring, one worker, handler inlined", now.reach);
+        row made =
+            fanout_rows.with({.id = "fanout.in_place." + std::to_string(now.consumers) + ".limit",
+                              .what = "const& in place, block",
+                              .consumers = now.consumers,
+                              .reference = "one ring, one worker, handler inlined",
+                              .reach = now.reach});
         measure(made, how,
                 ours({.consumers = now.consumers,
                       .events = events,
@@ -102,9 +100,11 @@ void against_the_limit(std::vector<row>& rows, const plan& how) {
 void lossy(std::vector<row>& rows, const plan& how) {
     for (const unsigned consumers : {3U, 10U}) {
         const std::uint64_t events = events_for(consumers, how);
-        row made = make_row("fanout.lossy." + std::to_string(consumers) + ".spsc",
-                            "duplicates, drop_oldest, keeping up", consumers,
-                            "SPSC ring by value and thread per consumer", 2.2);
+        row made = fanout_rows.with({.id = "fanout.lossy." + std::to_string(consumers) + ".spsc",
+                                     .what = "duplicates, drop_oldest, keeping up",
+                                     .consumers = consumers,
+                                     .reference = "SPSC ring by value and thread per consumer",
+                                     .reach = 2.2});
         measure(made, how,
                 ours({.consumers = consumers, .events = events, .policy = overflow::drop_oldest}),
                 reference(&run_spsc_rings, consumers, events));
@@ -156,15 +156,11 @@ measured run_selective(std::uint64_t events, bool by_table) {
     fan.start();
     const stopwatch since;
     for (std::uint64_t i = 0; i < events; ++i) {
-        claimed<market_event> event = feed.claim();
-        if (!event) {
-            out.faults.push_back("claim " + std::to_string(i) + " found no slot");
-            return out;
-        }
-        fill(*event, i);
-        event->instrument = static_cast<std::uint32_t>(i % instruments) + 1;
-        if (!feed.publish(std::move(event))) {
-            out.faults.push_back("publish " + std::to_string(i) + " failed");
+        const auto write = [i](market_event& event) {
+            fill(event, i);
+            event.instrument = static_cast<std::uint32_t>(i % instruments) + 1;
+        };
+        if (!publish_one(feed, i, write, out.faults)) {
             return out;
         }
     }
@@ -190,11 +186,15 @@ measured run_selective(std::uint64_t events, bool by_table) {
 
 void selective(std::vector<row>& rows, const plan& how) {
     const std::uint64_t events = 1'000'000 / how.divisor;
-    row made =
-        make_row("fanout.selective.50", "100 of 5000 instruments each, in place, block", 50,
-                 "every event to every handler, which looks its instrument up", 0.1, better::lower);
-    made.metric = "time per event";
-    made.unit = "ns";
+    row made = fanout_rows.with(
+        {.id = "fanout.selective.50",
+         .what = "100 of 5000 instruments each, in place, block",
+         .consumers = 50,
+         .metric = "time per event",
+         .unit = "ns",
+         .reference = "every event to every handler, which looks its instrument up",
+         .direction = better::lower,
+         .reach = 0.1});
     measure(
         made, how, [=] { return run_selective(events, true); },
         [=] { return run_selective(events, false); });
@@ -204,9 +204,12 @@ void selective(std::vector<row>& rows, const plan& how) {
 void with_work(std::vector<row>& rows, const plan& how) {
     for (const unsigned consumers : {3U, 10U}) {
         const std::uint64_t events = (consumers == 3 ? 600'000U : 200'000U) / how.divisor;
-        row made = make_row("fanout.1us." + std::to_string(consumers) + ".cores",
-                            "1 us of work per handler, duplicates, block, profile throughput",
-                            consumers, "two cores that do nothing else", 0.95);
+        row made = fanout_rows.with(
+            {.id = "fanout.1us." + std::to_string(consumers) + ".cores",
+             .what = "1 us of work per handler, duplicates, block, profile throughput",
+             .consumers = consumers,
+             .reference = "two cores that do nothing else",
+             .reach = 0.95});
         measure(made, how,
                 ours({.consumers = consumers,
                       .events = events,
@@ -221,8 +224,11 @@ void with_work(std::vector<row>& rows, const plan& how) {
 
 void on_the_publishing_thread(std::vector<row>& rows, const plan& how) {
     const std::uint64_t events = events_for(10, how);
-    row made = make_row("fanout.inline.10.loop", "inline, duplicates, block", 10,
-                        "loop over std::function, a 128-byte copy each", 0.8);
+    row made = fanout_rows.with({.id = "fanout.inline.10.loop",
+                                 .what = "inline, duplicates, block",
+                                 .consumers = 10,
+                                 .reference = "loop over std::function, a 128-byte copy each",
+                                 .reach = 0.8});
     measure(made, how,
             ours({.consumers = 10, .events = events, .execution = execution_mode::inline_}),
             reference(&run_copying_loop, 10, events));
@@ -231,9 +237,12 @@ void on_the_publishing_thread(std::vector<row>& rows, const plan& how) {
 
 void several_publishers(std::vector<row>& rows, const plan& how) {
     const std::uint64_t events = events_for(3, how);
-    row made = make_row("fanout.publishers2.3.one",
-                        "two publishers, one worker, duplicates, block; all events", 3,
-                        "the same events from one publisher", 0.8);
+    row made =
+        fanout_rows.with({.id = "fanout.publishers2.3.one",
+                          .what = "two publishers, one worker, duplicates, block; all events",
+                          .consumers = 3,
+                          .reference = "the same events from one publisher",
+                          .reach = 0.8});
     fan two{.consumers = 3, .events = events, .publishers = 2};
     two.params.workers.count = 1;
     fan one = two;
@@ -266,8 +275,10 @@ void against_the_field(std::vector<row>& rows, const plan& how) {
              }
          }) {
         const std::uint64_t events = events_for(3, how);
-        row made = make_row(std::string{"fanout.duplicate.3."} + one.name, "duplicates, block", 3,
-                            one.what, {});
+        row made = fanout_rows.with({.id = std::string{"fanout.duplicate.3."} + one.name,
+                                     .what = "duplicates, block",
+                                     .consumers = 3,
+                                     .reference = one.what});
         plan fewer = how;
         fewer.rounds = std::min(how.rounds, 3U);
         measure(made, fewer, ours({.consumers = 3, .events = events}),

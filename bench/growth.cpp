@@ -5,10 +5,12 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <stdexcept>
 
 #include "ours.hpp"
 #include "plot.hpp"
+#include "publish_one.hpp"
 #include "stopwatch.hpp"
 
 namespace ropeway::bench {
@@ -66,13 +68,9 @@ measured run_payload(std::uint64_t events) {
     fan.start();
     const stopwatch since;
     for (std::uint64_t i = 0; i < events; ++i) {
-        claimed<event_type> event = feed.claim();
-        if (!event) {
-            return {0, {"claim " + std::to_string(i) + " found no slot"}};
-        }
-        event->words.fill(i);
-        if (!feed.publish(std::move(event))) {
-            return {0, {"publish " + std::to_string(i) + " failed"}};
+        const auto write = [i](event_type& event) { event.words.fill(i); };
+        if (!publish_one(feed, i, write, out.faults)) {
+            return out;
         }
     }
     for (const seen& one : each) {
@@ -93,24 +91,32 @@ std::uint64_t events_for(double consumers, const plan& how) {
     return static_cast<std::uint64_t>(8e6 / (1 + consumers)) / how.divisor;
 }
 
-plot with_consumers(const plan& how) {
-    plot out{.title = "Rate and number of consumers",
-             .below = "consumers",
-             .beside = "million events per second",
-             .x = {1, 2, 3, 5, 10, 20, 35, 50},
-             .lines = {{"duplicates", {}}, {"in place", {}}},
-             .log_y = true};
-    for (const double n : out.x) {
-        for (std::size_t i = 0; i < out.lines.size(); ++i) {
-            const fan setup{
-                .consumers = static_cast<unsigned>(n),
-                .events = events_for(n, how),
-                .delivery = i == 0 ? delivery_mode::duplicate : delivery_mode::in_place};
+/// Fills `out` with the rates of duplicates and in place; setup_at(x) is the fan at each x.
+plot with_rates(const plan& how, plot out, const std::function<fan(double)>& setup_at) {
+    constexpr std::array modes{delivery_mode::duplicate, delivery_mode::in_place};
+    out.beside = "million events per second";
+    out.lines = {{"duplicates", {}}, {"in place", {}}};
+    for (const double x : out.x) {
+        for (std::size_t i = 0; i < modes.size(); ++i) {
+            fan setup = setup_at(x);
+            setup.delivery = modes[i];
             out.lines[i].y.push_back(
-                middle_of(how, "rate, consumers", [&] { return run_ours(setup); }));
+                middle_of(how, "rate, " + out.below, [&] { return run_ours(setup); }));
         }
     }
     return out;
+}
+
+plot with_consumers(const plan& how) {
+    return with_rates(how,
+                      {.title = "Rate and number of consumers",
+                       .below = "consumers",
+                       .x = {1, 2, 3, 5, 10, 20, 35, 50},
+                       .log_y = true},
+                      [&how](double n) {
+                          return fan{.consumers = static_cast<unsigned>(n),
+                                     .events = events_for(n, how)};
+                      });
 }
 
 plot cost_and_latency(const plan& how) {
@@ -132,22 +138,16 @@ plot cost_and_latency(const plan& how) {
 }
 
 plot with_capacity(const plan& how) {
-    plot out{.title = "Rate and capacity of the ring, three consumers",
-             .below = "slots",
-             .beside = "million events per second",
-             .x = {64, 256, 1024, 4096, 16384, 65536},
-             .lines = {{"duplicates", {}}, {"in place", {}}}};
-    for (const double slots : out.x) {
-        for (std::size_t i = 0; i < out.lines.size(); ++i) {
-            const fan setup{.consumers = 3,
-                            .events = events_for(3, how),
-                            .delivery = i == 0 ? delivery_mode::duplicate : delivery_mode::in_place,
-                            .rings = {.market_capacity = static_cast<std::uint32_t>(slots)}};
-            out.lines[i].y.push_back(
-                middle_of(how, "rate, capacity", [&] { return run_ours(setup); }));
-        }
-    }
-    return out;
+    return with_rates(how,
+                      {.title = "Rate and capacity of the ring, three consumers",
+                       .below = "slots",
+                       .x = {64, 256, 1024, 4096, 16384, 65536}},
+                      [&how](double slots) {
+                          return fan{
+                              .consumers = 3,
+                              .events = events_for(3, how),
+                              .rings = {.market_capacity = static_cast<std::uint32_t>(slots)}};
+                      });
 }
 
 plot with_payload(const plan& how) {

@@ -13,6 +13,7 @@
 
 #include "open_loop.hpp"
 #include "ours.hpp"
+#include "publish_one.hpp"
 #include "suites.hpp"
 
 namespace ropeway::bench {
@@ -53,16 +54,11 @@ outcome_for_others run_beside_slow(std::uint64_t events, histogram& into) {
     {
         const open_loop arrivals{20'000};
         for (std::uint64_t i = 0; i < events; ++i) {
-            const std::uint64_t due = arrivals.wait_for(i);
-            claimed<market_event> event = feed.claim();
-            if (!event) {
-                out.faults.push_back("claim " + std::to_string(i) + " found no slot");
-                break;
-            }
-            event->exchange_id = i;
-            event->publish_ns = static_cast<std::int64_t>(due);
-            if (!feed.publish(std::move(event))) {
-                out.faults.push_back("publish " + std::to_string(i) + " failed");
+            const auto write = [i, due = arrivals.wait_for(i)](market_event& event) {
+                event.exchange_id = i;
+                event.publish_ns = static_cast<std::int64_t>(due);
+            };
+            if (!publish_one(feed, i, write, out.faults)) {
                 break;
             }
         }
@@ -86,27 +82,28 @@ outcome_for_others run_beside_slow(std::uint64_t events, histogram& into) {
     return out;
 }
 
-row make_row(std::string id, std::string metric, std::string unit, double reach) {
-    row made;
-    made.id = std::move(id);
-    made.suite = "isolation";
-    made.what = "three on one worker, one of 100 us, 20k ev/s, drop_oldest; guard, arena";
-    made.consumers = 3;
-    made.metric = std::move(metric);
-    made.unit = std::move(unit);
-    made.reach = reach;
-    made.direction = better::lower;
-    made.absolute = true;
-    return made;
-}
+constexpr row_defaults isolation_rows{
+    .suite = "isolation",
+    .conditions = "three on one worker, one of 100 us, 20k ev/s, drop_oldest; guard, arena"};
 
 }  // namespace
 
 std::vector<row> run_isolation(const plan& how) {
     const std::uint64_t events = 40'000 / std::min(how.divisor, 4U);
-    row lost = make_row("isolation.slow.lost", "events lost by the others", "", 0);
-    row late = make_row("isolation.slow.p99_us", "p99 of the others", "us", 200);
-    late.best_counts = true;
+    row lost = isolation_rows.with({.id = "isolation.slow.lost",
+                                    .consumers = 3,
+                                    .metric = "events lost by the others",
+                                    .direction = better::lower,
+                                    .reach = 0,
+                                    .absolute = true});
+    row late = isolation_rows.with({.id = "isolation.slow.p99_us",
+                                    .consumers = 3,
+                                    .metric = "p99 of the others",
+                                    .unit = "us",
+                                    .direction = better::lower,
+                                    .reach = 200,
+                                    .absolute = true,
+                                    .best_counts = true});
     for (unsigned round = 0; round < how.rounds; ++round) {
         show_progress(late.id, round, how.rounds);
         outcome_for_others now = run_beside_slow(events, late.times);

@@ -16,7 +16,7 @@
 #include "one_ring.hpp"
 #include "open_loop.hpp"
 #include "ours.hpp"
-#include "stopwatch.hpp"
+#include "publish_one.hpp"
 #include "suites.hpp"
 #include "tally.hpp"
 
@@ -39,7 +39,8 @@ class timed {
         ticks_[event.exchange_id % ticks_.size()] = now > due ? now - due : 0;
         tally_.take(event);
     }
-    [[nodiscard]] tally& counts() noexcept { return tally_; }
+    [[nodiscard]] bool finished() const noexcept { return tally_.finished(); }
+    [[nodiscard]] const tally& counts() const noexcept { return tally_; }
     [[nodiscard]] const std::vector<std::uint64_t>& ticks() const noexcept { return ticks_; }
 
   private:
@@ -48,36 +49,20 @@ class timed {
 };
 
 /// The median of all deliveries, exact; and their distribution for the tables.
-measured result_of(std::deque<timed>& consumers, const std::string& design, histogram* into) {
+measured result_of(const std::deque<timed>& consumers, const std::string& design, histogram* into) {
     measured out;
     std::vector<std::uint64_t> all;
     for (std::size_t i = 0; i < consumers.size(); ++i) {
         consumers[i].counts().check(design + ", consumer " + std::to_string(i + 1), out.faults);
         all.insert(all.end(), consumers[i].ticks().begin(), consumers[i].ticks().end());
     }
-    const auto middle = all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2);
-    std::nth_element(all.begin(), middle, all.end());
-    out.value = static_cast<double>(tick_clock::to_ns(*middle));
+    out.value = static_cast<double>(tick_clock::to_ns(median_of(all)));
     if (into != nullptr) {
         for (const std::uint64_t ticks : all) {
             into->record(tick_clock::to_ns(ticks));
         }
     }
     return out;
-}
-
-bool wait_for(std::deque<timed>& consumers) {
-    const stopwatch since;
-    for (timed& one : consumers) {
-        patience waiting;
-        while (!one.counts().finished()) {
-            if (since.seconds() > 60) {
-                return false;
-            }
-            waiting.wait();
-        }
-    }
-    return true;
 }
 
 std::deque<timed> timed_consumers(const load& how) {
@@ -94,7 +79,7 @@ measured run_ring(const load& how, histogram* into) {
     {
         const std::jthread worker{[&] {
             const pinned_to second{1};
-            while (!consumers.back().counts().finished()) {
+            while (!consumers.back().finished()) {
                 const std::uint64_t begin = ring->begin();
                 const std::uint64_t end = ring->end();
                 for (std::uint64_t at = begin; at != end; ++at) {
@@ -127,37 +112,35 @@ measured run_ring(const load& how, histogram* into) {
     return result_of(consumers, "one ring", into);
 }
 
+/// Publishes each event when it is due and tells it when that was, in ticks. False, and a fault,
+/// where one could not be published.
+bool publish_when_due(publisher<market_event>& feed, const load& how,
+                      std::vector<std::string>& faults) {
+    const open_loop arrivals{how.per_second};
+    for (std::uint64_t i = 0; i < how.events; ++i) {
+        const auto write = [i, due = arrivals.wait_for(i)](market_event& event) {
+            fill(event, i);
+            event.publish_ns = static_cast<std::int64_t>(due);
+        };
+        if (!publish_one(feed, i, write, faults)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 measured run_latency(const load& how, histogram* into) {
     std::deque<timed> consumers = timed_consumers(how);
-    dispatcher_params params = params_for(profile::latency);
-    params.max_subscriptions = std::max(params.max_subscriptions, how.consumers);
-    dispatcher<market_event> events{std::move(params)};
-    std::vector<subscription> joined;
-    for (unsigned c = 0; c < how.consumers; ++c) {
-        joined.push_back(events.subscribe(
-            "consumer " + std::to_string(c + 1), overflow::block, {},
-            [&mine = consumers[c]](const market_event& event) { mine.take(event); }));
-    }
+    dispatcher<market_event> events{latency_params(how.consumers)};
+    const std::vector<subscription> joined = subscribe_all(events, consumers);
     publisher<market_event> feed = events.publisher("feed");
     events.start();
     const pinned_to first{0};
     measured out;
-    const open_loop arrivals{how.per_second};
-    for (std::uint64_t i = 0; i < how.events; ++i) {
-        const std::uint64_t due = arrivals.wait_for(i);
-        claimed<market_event> event = feed.claim();
-        if (!event) {
-            out.faults.push_back("claim " + std::to_string(i) + " found no slot");
-            return out;
-        }
-        fill(*event, i);
-        event->publish_ns = static_cast<std::int64_t>(due);
-        if (!feed.publish(std::move(event))) {
-            out.faults.push_back("publish " + std::to_string(i) + " failed");
-            return out;
-        }
+    if (!publish_when_due(feed, how, out.faults)) {
+        return out;
     }
-    const bool all = wait_for(consumers);
+    const bool all = wait_for_all(consumers, 60);
     const stop_report report = events.stop(std::chrono::seconds{5});
     out = result_of(consumers, "ours", into);
     if (!all) {
@@ -193,22 +176,10 @@ measured run_roundtrip(const load& how, histogram* into) {
                          [&](const market_event& event) { gateway[0].take(event); });
     events.start();
     const pinned_to first{0};
-    const open_loop arrivals{how.per_second};
-    for (std::uint64_t i = 0; i < how.events; ++i) {
-        const std::uint64_t due = arrivals.wait_for(i);
-        claimed<market_event> event = feed.claim();
-        if (!event) {
-            out.faults.push_back("claim " + std::to_string(i) + " found no slot");
-            return out;
-        }
-        fill(*event, i);
-        event->publish_ns = static_cast<std::int64_t>(due);
-        if (!feed.publish(std::move(event))) {
-            out.faults.push_back("publish " + std::to_string(i) + " failed");
-            return out;
-        }
+    if (!publish_when_due(feed, how, out.faults)) {
+        return out;
     }
-    const bool all = wait_for(gateway);
+    const bool all = wait_for_all(gateway, 60);
     const stop_report report = events.stop(std::chrono::seconds{5});
     out = result_of(gateway, "ours, round trip", into);
     expect(refused, 0, "orders refused", out.faults);
@@ -218,19 +189,18 @@ measured run_roundtrip(const load& how, histogram* into) {
     return out;
 }
 
-row make_row(std::string id, std::string what, unsigned consumers, std::string reference,
-             double reach) {
-    row made;
-    made.id = std::move(id);
-    made.suite = "latency";
-    made.what = std::move(what) + "; guard, profile latency";
-    made.consumers = consumers;
-    made.metric = "p50";
-    made.unit = "ns";
-    made.reference = std::move(reference);
-    made.reach = reach;
-    made.direction = better::lower;
-    return made;
+constexpr row_defaults latency_rows{.suite = "latency",
+                                    .conditions = "; guard, profile latency",
+                                    .metric = "p50",
+                                    .unit = "ns",
+                                    .direction = better::lower};
+
+/// Ours against one ring, under the same load.
+void add_one_way(std::vector<row>& rows, const plan& how, const load& asked, row made) {
+    measure(
+        made, how, [&] { return run_latency(asked, &made.times); },
+        [&] { return run_ring(asked, nullptr); });
+    rows.push_back(std::move(made));
 }
 
 }  // namespace
@@ -247,18 +217,20 @@ std::vector<row> run_latency_suite(const plan& how) {
     };
     for (const width& now : {width{1, 1.2}, width{3, 1.2}, width{10, 1.2}, width{50, 1.3}}) {
         const load asked{now.consumers, 100'000, 100'000 / std::min(how.divisor, 5U)};
-        row made = make_row("latency.100k." + std::to_string(now.consumers),
-                            "open loop, 100k ev/s, duplicates", now.consumers,
-                            "one ring, one worker, in place", now.reach);
-        measure(
-            made, how, [&] { return run_latency(asked, &made.times); },
-            [&] { return run_ring(asked, nullptr); });
-        rows.push_back(std::move(made));
+        add_one_way(rows, how, asked,
+                    latency_rows.with({.id = "latency.100k." + std::to_string(now.consumers),
+                                       .what = "open loop, 100k ev/s, duplicates",
+                                       .consumers = now.consumers,
+                                       .reference = "one ring, one worker, in place",
+                                       .reach = now.reach}));
     }
     {
         const load asked{1, 100'000, 100'000 / std::min(how.divisor, 5U)};
-        row made = make_row("latency.roundtrip", "feed, strategy, order consumer, 100k ev/s", 2,
-                            "twice one way of one ring with one worker", 1.3);
+        row made = latency_rows.with({.id = "latency.roundtrip",
+                                      .what = "feed, strategy, order consumer, 100k ev/s",
+                                      .consumers = 2,
+                                      .reference = "twice one way of one ring with one worker",
+                                      .reach = 1.3});
         measure(
             made, how, [&] { return run_roundtrip(asked, &made.times); },
             [&] {
@@ -268,15 +240,12 @@ std::vector<row> run_latency_suite(const plan& how) {
             });
         rows.push_back(std::move(made));
     }
-    {
-        const load asked{3, 1'000, 1'000 / std::min(how.divisor, 5U)};
-        row made = make_row("latency.1k.3", "open loop, 1k ev/s, duplicates", 3,
-                            "one ring, one spinning worker, in place", 1.2);
-        measure(
-            made, how, [&] { return run_latency(asked, &made.times); },
-            [&] { return run_ring(asked, nullptr); });
-        rows.push_back(std::move(made));
-    }
+    add_one_way(rows, how, {3, 1'000, 1'000 / std::min(how.divisor, 5U)},
+                latency_rows.with({.id = "latency.1k.3",
+                                   .what = "open loop, 1k ev/s, duplicates",
+                                   .consumers = 3,
+                                   .reference = "one ring, one spinning worker, in place",
+                                   .reach = 1.2}));
     return rows;
 }
 

@@ -3,21 +3,18 @@
 // ropeway-bench-malloc EVENTS: malloc on one thread, free on another, a ring in between; prints ns
 // per event. Run with another allocator in front (LD_PRELOAD), it measures that one. Exit 0; 1 when
 // the checksum is wrong; 2 bad usage.
-#include <charconv>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <string_view>
+#include <string>
 
+#include "events_argument.hpp"
 #include "pass_across.hpp"
 
 int main(int argc, char** argv) {
     using namespace ropeway;
-    const std::string_view text = argc == 2 ? argv[1] : "";
-    std::uint64_t events = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), events);
-    if (error != std::errc{} || end != text.data() + text.size() || events == 0) {
-        std::fputs("usage: ropeway-bench-malloc EVENTS (1 or more)\n", stderr);
+    const std::uint64_t events = bench::events_argument(argc, argv, "ropeway-bench-malloc");
+    if (events == 0) {
         return 2;
     }
     const bench::measured out = bench::pass_across<market_event*>(

@@ -3,6 +3,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdio>
 
 namespace ropeway::bench {
@@ -35,6 +37,15 @@ void show_progress(std::string_view what, unsigned round, unsigned rounds) {
     if (round + 1 == rounds) {
         std::fputs("\r\033[K", stderr);
     }
+}
+
+std::uint64_t median_of(std::vector<std::uint64_t>& ticks) {
+    if (ticks.empty()) {
+        return 0;
+    }
+    const auto middle = ticks.begin() + static_cast<std::ptrdiff_t>(ticks.size() / 2);
+    std::nth_element(ticks.begin(), middle, ticks.end());
+    return *middle;
 }
 
 void expect(std::uint64_t is, std::uint64_t must, const std::string& what,

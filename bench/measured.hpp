@@ -33,6 +33,9 @@ using design = std::function<measured()>;
 /// Fills the row's rounds. Without a reference the row is absolute.
 void measure(row& into, const plan& how, const design& ours, const design& reference = {});
 
+/// The middle one of some ticks, which it reorders; 0 if there are none.
+[[nodiscard]] std::uint64_t median_of(std::vector<std::uint64_t>& ticks);
+
 /// Adds a fault unless both are equal.
 void expect(std::uint64_t is, std::uint64_t must, const std::string& what,
             std::vector<std::string>& faults);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ours.hpp"
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <string>
@@ -8,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "publish_one.hpp"
 #include "stopwatch.hpp"
 #include "tally.hpp"
 
@@ -54,20 +56,27 @@ void publish_all(publisher<market_event>& feed, const fan& how, std::uint64_t ev
                 waiting.wait();
             }
         }
-        claimed<market_event> event = feed.claim();
-        if (!event) {
-            faults.push_back("claim " + std::to_string(i) + " found no slot");
-            return;
-        }
-        fill(*event, i);
-        if (!feed.publish(std::move(event))) {
-            faults.push_back("publish " + std::to_string(i) + " failed");
+        if (!publish_one(
+                feed, i, [i](market_event& event) { fill(event, i); }, faults)) {
             return;
         }
     }
 }
 
 }  // namespace
+
+void fault_of_claim(std::uint64_t number, std::vector<std::string>& faults) {
+    faults.push_back("claim " + std::to_string(number) + " found no slot");
+}
+void fault_of_publish(std::uint64_t number, std::vector<std::string>& faults) {
+    faults.push_back("publish " + std::to_string(number) + " failed");
+}
+
+dispatcher_params latency_params(unsigned consumers) {
+    dispatcher_params params = params_for(profile::latency);
+    params.max_subscriptions = std::max(params.max_subscriptions, consumers);
+    return params;
+}
 
 void work_for(std::chrono::nanoseconds time) noexcept {
     const std::uint64_t until =

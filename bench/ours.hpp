@@ -6,7 +6,10 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
+#include <string>
+#include <vector>
 
 #include <ropeway/dispatcher/dispatcher.hpp>
 
@@ -28,6 +31,22 @@ struct fan {
 
 /// Million events per second, from the first publish to the end of the last handler.
 [[nodiscard]] measured run_ours(const fan& how);
+
+/// Subscribes each consumer's take(event), as "consumer 1" and so on: duplicates, block.
+template <class Consumer>
+[[nodiscard]] std::vector<subscription> subscribe_all(dispatcher<market_event>& to,
+                                                      std::deque<Consumer>& consumers) {
+    std::vector<subscription> joined;
+    for (Consumer& one : consumers) {
+        joined.push_back(to.subscribe("consumer " + std::to_string(joined.size() + 1),
+                                      overflow::block, {},
+                                      [&one](const market_event& event) { one.take(event); }));
+    }
+    return joined;
+}
+
+/// Parameters of profile `latency` with room for so many consumers.
+[[nodiscard]] dispatcher_params latency_params(unsigned consumers);
 
 /// Compares the counters of a stopped dispatcher with the events.
 void check_counters(const dispatcher_stats& stats, const stop_report& report, std::uint64_t events,

@@ -15,12 +15,12 @@ struct line {
 };
 
 struct plot {
-    std::string title;
-    std::string below;   ///< what the x axis is
-    std::string beside;  ///< what the y axis is
-    std::string note{};  ///< on what it was measured
-    std::vector<double> x;
-    std::vector<line> lines;
+    std::string title{};
+    std::string below{};   ///< what the x axis is
+    std::string beside{};  ///< what the y axis is
+    std::string note{};    ///< on what it was measured
+    std::vector<double> x{};
+    std::vector<line> lines{};
     bool log_y = false;
 };
 

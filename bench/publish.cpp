@@ -13,7 +13,7 @@
 
 #include "open_loop.hpp"
 #include "ours.hpp"
-#include "stopwatch.hpp"
+#include "publish_one.hpp"
 #include "suites.hpp"
 #include "tally.hpp"
 
@@ -27,9 +27,7 @@ double clock_pair_ns() {
         const std::uint64_t begin = tick_clock::now();
         one = tick_clock::now() - begin;
     }
-    const auto middle = ticks.begin() + static_cast<std::ptrdiff_t>(ticks.size() / 2);
-    std::nth_element(ticks.begin(), middle, ticks.end());
-    return static_cast<double>(*middle) * tick_clock::calibration().ns_per_tick;
+    return static_cast<double>(median_of(ticks)) * tick_clock::calibration().ns_per_tick;
 }
 
 /// Publishes at a rate and returns what each publish took, in ticks.
@@ -43,16 +41,12 @@ std::vector<std::uint64_t> publish_timed(publisher<market_event>& feed, double p
     for (std::uint64_t i = 0; i < events; ++i) {
         static_cast<void>(arrivals.wait_for(i));
         const std::uint64_t begin = tick_clock::now();
-        claimed<market_event> event = feed.claim();
-        if (!event) {
-            faults.push_back("claim " + std::to_string(i) + " found no slot");
-            break;
-        }
-        fill(*event, i);
-        event->kind = kind;
-        event->instrument = static_cast<std::uint32_t>(i % instruments) + 1;
-        if (!feed.publish(std::move(event))) {
-            faults.push_back("publish " + std::to_string(i) + " failed");
+        const auto write = [=](market_event& event) {
+            fill(event, i);
+            event.kind = kind;
+            event.instrument = static_cast<std::uint32_t>(i % instruments) + 1;
+        };
+        if (!publish_one(feed, i, write, faults)) {
             break;
         }
         took.push_back(tick_clock::now() - begin);
@@ -68,8 +62,7 @@ measured run_conflate(std::uint64_t events, bool stuck) {
     measured out;
     std::atomic<bool> hangs{stuck};
     std::atomic<std::uint64_t> handled_last{0};
-    dispatcher_params params = params_for(profile::latency);
-    dispatcher<market_event> fan{std::move(params)};
+    dispatcher<market_event> fan{latency_params(consumers)};
     std::vector<subscription> joined;
     for (unsigned c = 0; c < consumers; ++c) {
         joined.push_back(fan.subscribe(
@@ -114,36 +107,22 @@ measured run_conflate(std::uint64_t events, bool stuck) {
     return out;
 }
 
-row make_row(std::string id, std::string what, unsigned consumers, std::string reference,
-             double reach) {
-    row made;
-    made.id = std::move(id);
-    made.suite = "publish";
-    made.what = std::move(what) + "; guard, profile latency";
-    made.consumers = consumers;
-    made.metric = "cost of one publish";
-    made.unit = "ns";
-    made.reference = std::move(reference);
-    made.reach = reach;
-    made.direction = better::lower;
-    return made;
-}
+constexpr row_defaults publish_rows{.suite = "publish",
+                                    .conditions = "; guard, profile latency",
+                                    .metric = "cost of one publish",
+                                    .unit = "ns",
+                                    .direction = better::lower};
 
 }  // namespace
 
 measured publish_cost(unsigned consumers, std::uint64_t events) {
     measured out;
     std::deque<tally> tallies;
-    dispatcher_params params = params_for(profile::latency);
-    params.max_subscriptions = std::max(params.max_subscriptions, consumers);
-    dispatcher<market_event> fan{std::move(params)};
-    std::vector<subscription> joined;
     for (unsigned c = 0; c < consumers; ++c) {
         tallies.emplace_back(events);
-        joined.push_back(fan.subscribe(
-            "consumer " + std::to_string(c + 1), overflow::block, {},
-            [&mine = tallies.back()](const market_event& event) { mine.take(event); }));
     }
+    dispatcher<market_event> fan{latency_params(consumers)};
+    const std::vector<subscription> joined = subscribe_all(fan, tallies);
     publisher<market_event> feed = fan.publisher("feed");
     fan.start();
     std::vector<std::uint64_t> took =
@@ -156,32 +135,39 @@ measured publish_cost(unsigned consumers, std::uint64_t events) {
         tallies[c].check("consumer " + std::to_string(c + 1), out.faults);
     }
     check_counters(fan.stats(), report, events, out.faults);
-    const auto middle = took.begin() + static_cast<std::ptrdiff_t>(took.size() / 2);
-    std::nth_element(took.begin(), middle, took.end());
-    out.value =
-        static_cast<double>(*middle) * tick_clock::calibration().ns_per_tick - clock_pair_ns();
+    out.value = static_cast<double>(median_of(took)) * tick_clock::calibration().ns_per_tick -
+                clock_pair_ns();
     return out;
 }
 
 std::vector<row> run_publish(const plan& how) {
     std::vector<row> rows;
     const std::uint64_t events = 100'000 / std::min(how.divisor, 5U);
-    row flat = make_row("publish.flat.50", "100k ev/s, duplicates, block; median", 50,
-                        "the same with one consumer", 1.25);
+    row flat = publish_rows.with({.id = "publish.flat.50",
+                                  .what = "100k ev/s, duplicates, block; median",
+                                  .consumers = 50,
+                                  .reference = "the same with one consumer",
+                                  .reach = 1.25});
     measure(
         flat, how, [=] { return publish_cost(50, events); },
         [=] { return publish_cost(1, events); });
     rows.push_back(std::move(flat));
-    row cost = make_row("publish.cost.clock", "100k ev/s, duplicates, block; median", 10,
-                        "one pair of looks at the clock", 2.5);
+    row cost = publish_rows.with({.id = "publish.cost.clock",
+                                  .what = "100k ev/s, duplicates, block; median",
+                                  .consumers = 10,
+                                  .reference = "one pair of looks at the clock",
+                                  .reach = 2.5});
     measure(
         cost, how, [=] { return publish_cost(10, events); },
         [] {
             return measured{clock_pair_ns(), {}};
         });
     rows.push_back(std::move(cost));
-    row stuck = make_row("publish.stuck_conflate.10", "500k ev/s, one of ten hangs; mean", 10,
-                         "the same, and none hangs", 3);
+    row stuck = publish_rows.with({.id = "publish.stuck_conflate.10",
+                                   .what = "500k ev/s, one of ten hangs; mean",
+                                   .consumers = 10,
+                                   .reference = "the same, and none hangs",
+                                   .reach = 3});
     measure(
         stuck, how, [=] { return run_conflate(2 * events, true); },
         [=] { return run_conflate(2 * events, false); });

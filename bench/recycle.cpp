@@ -242,18 +242,8 @@ measured run_malloc(std::uint64_t events, const std::string& library) {
 
 // --- rows ----------------------------------------------------------------------------------------
 
-row make_row(std::string id, std::string what, std::string reference, std::optional<double> reach) {
-    row made;
-    made.id = std::move(id);
-    made.suite = "recycle";
-    made.what = std::move(what);
-    made.metric = "get and put";
-    made.unit = "ns";
-    made.reference = std::move(reference);
-    made.direction = better::lower;
-    made.reach = reach;
-    return made;
-}
+constexpr row_defaults recycle_rows{
+    .suite = "recycle", .metric = "get and put", .unit = "ns", .direction = better::lower};
 
 void on_one_thread(std::vector<row>& rows, const plan& how) {
     struct kind {
@@ -265,16 +255,20 @@ void on_one_thread(std::vector<row>& rows, const plan& how) {
         const std::uint64_t events = (now.level == guard_level::full ? 1'600'000U : 8'000'000U) /
                                      how.divisor / held_at_once * held_at_once;
         const std::string name{to_string(now.level)};
-        row made = make_row("recycle.same." + name, "one thread, guard " + name,
-                            "thread-local stack of pointers, no checks", now.reach);
+        row made = recycle_rows.with({.id = "recycle.same." + name,
+                                      .what = "one thread, guard " + name,
+                                      .reference = "thread-local stack of pointers, no checks",
+                                      .reach = now.reach});
         measure(
             made, how, [=] { return run_same(now.level, events); },
             [=] { return run_stack<held_at_once>(events); });
         rows.push_back(std::move(made));
     }
     const std::uint64_t events = 16'000'000 / how.divisor / bulk * bulk;
-    row made = make_row("recycle.bulk32.off", "one thread, 32 at once, guard off",
-                        "thread-local stack of pointers, no checks", 0.6);
+    row made = recycle_rows.with({.id = "recycle.bulk32.off",
+                                  .what = "one thread, 32 at once, guard off",
+                                  .reference = "thread-local stack of pointers, no checks",
+                                  .reach = 0.6});
     measure(
         made, how, [=] { return run_bulk(guard_level::off, events); },
         [=] { return run_stack<held_at_once>(events); });
@@ -289,8 +283,10 @@ void across_threads(std::vector<row>& rows, const plan& how) {
     };
     for (const kind& now : {kind{guard_level::off, 0.8}, kind{guard_level::guard, 1.0}}) {
         const std::string name{to_string(now.level)};
-        row made = make_row("recycle.cross." + name, "two threads and an SPSC ring, guard " + name,
-                            "the ring alone, events by value", now.reach);
+        row made = recycle_rows.with({.id = "recycle.cross." + name,
+                                      .what = "two threads and an SPSC ring, guard " + name,
+                                      .reference = "the ring alone, events by value",
+                                      .reach = now.reach});
         measure(
             made, how, [=] { return run_cross(now.level, events); },
             [=] { return run_bare_queue(events); });
@@ -308,9 +304,10 @@ void across_threads(std::vector<row>& rows, const plan& how) {
                  "moodycamel", &run_free_list<moodycamel_list>
              }
          }) {
-        row made = make_row(std::string{"recycle.cross."} + now.name,
-                            "two threads and an SPSC ring, guard guard",
-                            std::string{now.name} + " queue as free list, same ring", {});
+        row made = recycle_rows.with(
+            {.id = std::string{"recycle.cross."} + now.name,
+             .what = "two threads and an SPSC ring, guard guard",
+             .reference = std::string{now.name} + " queue as free list, same ring"});
         measure(
             made, how, [=] { return run_cross(guard_level::guard, events); },
             [=] { return now.run(events / 4); });
@@ -335,12 +332,13 @@ void against_allocators(std::vector<row>& rows, const plan& how) {
         if (*now.library != '\0' && (library.empty() || only_our_code)) {
             continue;  // not installed: the table shows no row
         }
-        row made = make_row(std::string{"recycle.cross."} + now.name,
-                            "two threads and an SPSC ring, guard guard",
-                            std::string{now.name} + " malloc and free, same ring", now.reach);
-        made.direction = better::higher;
-        made.metric = "events per second";
-        made.unit = "Mev/s";
+        row made =
+            recycle_rows.with({.id = std::string{"recycle.cross."} + now.name,
+                               .what = "two threads and an SPSC ring, guard guard",
+                               .metric = "events per second",
+                               .unit = "Mev/s",
+                               .reference = std::string{now.name} + " malloc and free, same ring",
+                               .reach = now.reach});
         const auto speed = [](measured one) {
             one.value = one.value > 0 ? 1000 / one.value : 0;
             return one;

@@ -43,4 +43,15 @@ bool row::ok() const {
     return direction == better::higher ? now >= *reach : now <= *reach;
 }
 
+row row_defaults::with(row own) const {
+    own.suite = suite;
+    own.what += conditions;
+    if (own.metric.empty()) {
+        own.metric = metric;
+        own.unit = unit;
+        own.direction = direction;
+    }
+    return own;
+}
+
 }  // namespace ropeway::bench

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <ropeway/consumer/histogram.hpp>
@@ -28,13 +29,13 @@ enum class better : std::uint8_t { higher, lower };
 
 /// A row of the table and of the JSON file.
 struct row {
-    std::string id;     ///< stable: what compares runs
-    std::string suite;  ///< its suite's name
-    std::string what;   ///< guard, delivery, executor: what was on
+    std::string id{};     ///< stable: what compares runs
+    std::string suite{};  ///< its suite's name
+    std::string what{};   ///< guard, delivery, executor: what was on
     unsigned consumers = 0;
-    std::string metric;
-    std::string unit;
-    std::string reference;  ///< what it is measured against
+    std::string metric{};
+    std::string unit{};
+    std::string reference{};  ///< what it is measured against
     better direction = better::higher;
     std::optional<double> reach{};           ///< of the ratio's median; none: only shown
     std::vector<double> values{};            ///< per round
@@ -53,6 +54,18 @@ struct row {
     [[nodiscard]] spread ratio() const;
     /// No fault, and the ratio is within reach where one is asked for.
     [[nodiscard]] bool ok() const;
+};
+
+/// What the rows of one suite have in common. The texts outlive it.
+struct row_defaults {
+    std::string_view suite;
+    std::string_view conditions{};  ///< comes after each row's own `what`
+    std::string_view metric{};
+    std::string_view unit{};
+    better direction = better::higher;
+
+    /// `own`, of this suite. One that names no metric is of the suite's, in its unit and direction.
+    [[nodiscard]] row with(row own) const;
 };
 
 }  // namespace ropeway::bench

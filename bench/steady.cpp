@@ -3,19 +3,17 @@
 // ropeway-bench-steady EVENTS: publishes after a warm-up, profile `latency`, and prints what an
 // event costs: allocations of the whole program, then system calls of the publishing thread. Exit
 // 0; 1, with the reason, when a count is wrong; 2 bad usage.
-#include <charconv>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
-#include <memory>
-#include <string>
-#include <string_view>
 #include <thread>
 
 #include <ropeway/dispatcher/dispatcher.hpp>
 
-#include "counted.hpp"
+#include "allocation_count.hpp"
+#include "events_argument.hpp"
 #include "open_loop.hpp"
+#include "system_call_count.hpp"
 
 namespace ropeway::bench {
 namespace {
@@ -28,13 +26,15 @@ int run(std::uint64_t events) {
                                             [&handled](const market_event&) { ++handled; });
     // So many places that a worker which the system holds up for some milliseconds stays no reason
     // to wait.
-    publisher<market_event> feed = fan.publisher("feed", {.market_capacity = 65536});
+    // A wake-up that is needed after all is counted and not made: then nobody may serve any more.
+    publisher<market_event> feed =
+        fan.publisher("feed", {.market_capacity = 65536, .deadline = std::chrono::seconds{1}});
     fan.warm_up();
     fan.start();
     std::uint64_t failed = 0;
     const auto publish = [&](std::uint64_t some) {
         const open_loop arrivals{1'000'000};
-        for (std::uint64_t i = 0; i < some; ++i) {
+        for (std::uint64_t i = 0; i < some && failed == 0; ++i) {
             static_cast<void>(arrivals.wait_for(i));
             claimed<market_event> event = feed.claim();
             failed += event && feed.publish(std::move(event)) ? 0U : 1U;
@@ -45,19 +45,18 @@ int run(std::uint64_t events) {
     bool counted = false;
     std::thread{[&] {
         publish(warm_up);
-        // The C library makes what a thread needs for malloc at its first call: not later.
-        static_cast<void>(std::make_unique<std::string>(64, ' ')->find('x'));
-        const std::uint64_t before = allocations();
-        counted = count_system_calls();
+        counted = ropeway_test::count_system_calls();
+        const std::uint64_t before = ropeway_test::allocations();
         publish(events);
-        called = system_calls();
-        allocated = allocations() - before;
+        called = ropeway_test::system_calls();
+        allocated = ropeway_test::allocations() - before;
     }}.join();
     const bool clean = fan.stop(std::chrono::seconds{5}).clean();
     if (!counted || !clean || failed != 0 || handled != events + warm_up) {
-        std::printf("counted %d, clean %d, failed %llu, handled %llu\n", counted ? 1 : 0,
-                    clean ? 1 : 0, static_cast<unsigned long long>(failed),
-                    static_cast<unsigned long long>(handled));
+        std::printf("counted %d, clean %d, failed %llu, handled %llu, system calls %llu\n",
+                    counted ? 1 : 0, clean ? 1 : 0, static_cast<unsigned long long>(failed),
+                    static_cast<unsigned long long>(handled),
+                    static_cast<unsigned long long>(called));
         return 1;
     }
     const auto per_event = [events](std::uint64_t n) {
@@ -71,12 +70,7 @@ int run(std::uint64_t events) {
 }  // namespace ropeway::bench
 
 int main(int argc, char** argv) {
-    const std::string_view text = argc == 2 ? argv[1] : "";
-    std::uint64_t events = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), events);
-    if (error != std::errc{} || end != text.data() + text.size() || events == 0) {
-        std::fputs("usage: ropeway-bench-steady EVENTS (1 or more)\n", stderr);
-        return 2;
-    }
-    return ropeway::bench::run(events);
+    const std::uint64_t events =
+        ropeway::bench::events_argument(argc, argv, "ropeway-bench-steady");
+    return events == 0 ? 2 : ropeway::bench::run(events);
 }

@@ -72,10 +72,12 @@ class alignas(cache_block) tally {
     std::atomic<std::uint32_t> finished_{0};
 };
 
-/// Waits until all have finished, at most `seconds`; false when that was not enough.
-[[nodiscard]] inline bool wait_for_all(const std::deque<tally>& tallies, double seconds) {
+/// Waits until all of some tallies, or of what has one, have finished, at most `seconds`; false
+/// when that was not enough.
+template <class Consumer>
+[[nodiscard]] bool wait_for_all(const std::deque<Consumer>& consumers, double seconds) {
     const stopwatch since;
-    for (const tally& one : tallies) {
+    for (const Consumer& one : consumers) {
         patience waiting;
         while (!one.finished()) {
             if (since.seconds() > seconds) {

@@ -15,12 +15,12 @@
 #include <vector>
 
 #include <ropeway/consumer/delivery.hpp>
+#include <ropeway/consumer/histogram.hpp>
 #include <ropeway/consumer/stats.hpp>
 #include <ropeway/pool/market_event.hpp>
 
 #include "accounting.hpp"
 #include "fault_plan.hpp"
-#include "latency_histogram.hpp"
 #include "sequence_track.hpp"
 
 namespace ropeway::soak {
@@ -57,7 +57,7 @@ class consumer {
 
     /// The books, without what the dispatcher says. Requires that no worker calls it any more.
     [[nodiscard]] consumer_counts books() const;
-    [[nodiscard]] const latency_histogram& latency() const noexcept { return latency_; }
+    [[nodiscard]] const histogram& latency() const noexcept { return latency_; }
     [[nodiscard]] const std::string& name() const noexcept { return params_.name; }
 
   private:
@@ -82,7 +82,7 @@ class consumer {
     std::uint64_t corrupt_ = 0;
     std::uint64_t mislabelled_ = 0;
     std::uint64_t thrown_hash_ = 0;
-    latency_histogram latency_;
+    histogram latency_;
     counter_cell handled_;
     counter_cell thrown_;
     std::unique_ptr<market_event> held_{};  ///< for fault::reordered

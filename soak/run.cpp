@@ -305,7 +305,7 @@ class runner {
     }
 
     void collect_consumers(run_result& out, run_facts& facts) {
-        auto latency = std::make_unique<latency_histogram>();
+        auto latency = std::make_unique<histogram>();
         for (std::size_t i = 0; i < consumers_.size(); ++i) {
             consumer_counts books = consumers_[i]->books();
             const subscription_stats told = subscriptions_[i].stats();

@@ -52,6 +52,26 @@ TEST_CASE("a row is ok within its reach, in its direction, and without a fault")
     CHECK_FALSE(one.ok());
 }
 
+TEST_CASE("a row is of its suite's metric unless it names one of its own") {
+    constexpr row_defaults shared{.suite = "latency",
+                                  .conditions = "; guard",
+                                  .metric = "p50",
+                                  .unit = "ns",
+                                  .direction = better::lower};
+    const row usual = shared.with({.id = "latency.1k.3", .what = "duplicates", .reach = 1.2});
+    CHECK(usual.id == "latency.1k.3");
+    CHECK(usual.suite == "latency");
+    CHECK(usual.what == "duplicates; guard");
+    CHECK(usual.metric == "p50");
+    CHECK(usual.unit == "ns");
+    CHECK(usual.direction == better::lower);
+    CHECK(usual.reach == 1.2);
+    const row other = shared.with({.metric = "throughput", .unit = "Mev/s"});
+    CHECK(other.metric == "throughput");
+    CHECK(other.unit == "Mev/s");
+    CHECK(other.direction == better::higher);
+}
+
 TEST_CASE("a wrong count shows in the table and in the file") {
     row one = example();
     CHECK(to_table(std::span{&one, 1}).find(">= 1.50 ok") != std::string::npos);

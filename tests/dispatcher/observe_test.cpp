@@ -24,38 +24,6 @@ void burn(std::chrono::nanoseconds time) {
 
 }  // namespace
 
-TEST_CASE("a histogram's percentiles are within a bucket of the truth") {
-    ropeway::histogram_cells cells;
-    ropeway::histogram plain;
-    for (std::uint64_t i = 1; i <= 100'000; ++i) {
-        cells.record(i * 10);
-        plain.record(i * 10);
-    }
-    for (const ropeway::histogram& one : {cells.snapshot(), plain}) {
-        CHECK(one.count() == 100'000);
-        CHECK(one.min() == 10);
-        CHECK(one.max() == 1'000'000);
-        for (const double share : {.01, .5, .95, .999}) {
-            const double truth = share * 1'000'000;
-            CHECK(static_cast<double>(one.percentile(share)) >= truth);
-            CHECK(static_cast<double>(one.percentile(share)) <= truth * 1.063);
-        }
-    }
-    plain.merge(cells.snapshot());
-    CHECK(plain.count() == 200'000);
-    CHECK(ropeway::histogram{}.percentile(.5) == 0);
-    CHECK(ropeway::histogram{}.min() == 0);
-    for (std::uint64_t i = 0; i < 64; ++i) {  // every bucket's end is in it, the next value is not
-        const std::uint64_t value = std::uint64_t{1} << i;
-        const std::size_t bucket = ropeway::histogram::bucket_of(value);
-        const std::uint64_t end = ropeway::histogram::end_of(bucket);
-        CHECK(ropeway::histogram::bucket_of(end) == bucket);
-        if (end != ~std::uint64_t{0}) {
-            CHECK(ropeway::histogram::bucket_of(end + 1) == bucket + 1);
-        }
-    }
-}
-
 TEST_CASE("a snapshot of 50 subscriptions is right, and takes at most 5 us", "[snapshot]") {
     auto params = small_dispatcher(1);
     params.max_subscriptions = 64;

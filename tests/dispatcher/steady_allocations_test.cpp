@@ -1,58 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Counts every call of malloc and its family in this program, and asserts that there is none per
-// event once everything is warm. Sanitizers bring their own allocator: there only the slots count.
-#include <malloc.h>
-
+// Asserts that no call of malloc and its family is made per event once everything is warm.
+// Sanitizers bring their own allocator: there only the slots count.
 #include <cstdlib>
 #include <vector>
 
+#include "allocation_count.hpp"
 #include "support.hpp"
 
 using namespace ropeway_test;
 using ropeway::event_kind;
 using ropeway::market_event;
 using ropeway::overflow;
-
-namespace {
-std::atomic<bool> counting{false};
-std::atomic<std::uint64_t> calls{0};
-}  // namespace
-
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-constexpr bool counted = true;
-static void count() noexcept {
-    if (counting.load(std::memory_order_relaxed)) {
-        calls.fetch_add(1, std::memory_order_relaxed);
-    }
-}
-extern "C" {
-// What the C library calls its own functions.
-void* __libc_malloc(std::size_t);
-void* __libc_calloc(std::size_t, std::size_t);
-void* __libc_realloc(void*, std::size_t);
-void* __libc_memalign(std::size_t, std::size_t);
-
-void* malloc(std::size_t bytes) {
-    count();
-    return __libc_malloc(bytes);
-}
-void* calloc(std::size_t n, std::size_t bytes) {
-    count();
-    return __libc_calloc(n, bytes);
-}
-void* realloc(void* old, std::size_t bytes) {
-    count();
-    return __libc_realloc(old, bytes);
-}
-void* aligned_alloc(std::size_t align, std::size_t bytes) {
-    count();
-    return __libc_memalign(align, bytes);
-}
-}
-#else
-constexpr bool counted = false;
-#endif
 
 TEST_CASE("nothing is allocated per event: duplicates, in place, filtered, dropped, critical") {
     const bool own_threads = under_tsan || GENERATE(false, true);
@@ -87,27 +46,25 @@ TEST_CASE("nothing is allocated per event: duplicates, in place, filtered, dropp
     REQUIRE(run(scaled(50'000)));  // warm
     REQUIRE(eventually([&] { return d.stats().workers_awake == 0; }));
 
-    counting.store(true, std::memory_order_relaxed);
+    const std::uint64_t before = allocations();
     const bool served = run(scaled(200'000));
-    counting.store(false, std::memory_order_relaxed);
+    const std::uint64_t made = allocations() - before;
     REQUIRE(served);
     const std::uint64_t wakes = d.stats().wakes;
-    INFO(calls.load() << " allocations, " << wakes << " wake-ups over " << sent << " events");
+    INFO(made << " allocations, " << wakes << " wake-ups over " << sent << " events");
     if (own_threads) {
-        CHECK(calls.load(std::memory_order_relaxed) == 0);
+        CHECK(made == 0);
     } else {
         // oneTBB allocates its task for a wake-up, from pools of its own that ask the C library now
         // and then; nothing for an event.
-        CHECK(calls.load(std::memory_order_relaxed) * 10'000 < scaled(200'000));
+        CHECK(made * 10'000 < scaled(200'000));
     }
-    if (counted) {  // the counter counts
-        const std::uint64_t before = calls.load(std::memory_order_relaxed);
-        counting.store(true, std::memory_order_relaxed);
+    if (counts_allocations) {  // the counter counts
+        const std::uint64_t before_one = allocations();
         void* volatile one = std::malloc(10);
-        counting.store(false, std::memory_order_relaxed);
+        const std::uint64_t after_one = allocations();
         std::free(one);
-        CHECK(calls.load(std::memory_order_relaxed) == before + 1);
-        calls.store(0, std::memory_order_relaxed);
+        CHECK(after_one == before_one + 1);
     }
     CHECK(d.stop(30s).clean());
 }
