@@ -13,6 +13,7 @@
 // otherwise.
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <deque>
 #include <optional>
 #include <string>
@@ -20,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include "open_loop.hpp"
 #include "ours.hpp"
 #include "publish_one.hpp"
 #include "references.hpp"
@@ -201,23 +203,50 @@ void selective(std::vector<row>& rows, const plan& how) {
     rows.push_back(std::move(made));
 }
 
+/// The hard limit: the same handlers, called by two threads that do nothing else.
+measured run_work_alone(unsigned consumers, std::uint64_t events, std::chrono::nanoseconds work) {
+    const std::uint64_t calls = events * consumers / 2;
+    std::deque<tally> tallies;
+    tallies.emplace_back(calls);
+    tallies.emplace_back(calls);
+    const stopwatch since;
+    {
+        std::deque<std::jthread> threads;
+        for (unsigned i = 0; i < 2; ++i) {
+            threads.emplace_back([&mine = tallies[i], i, calls, work] {
+                const pinned_to one{i};
+                market_event event;
+                for (std::uint64_t call = 0; call < calls; ++call) {
+                    fill(event, call);
+                    work_for(work);
+                    mine.take(event);
+                }
+            });
+        }
+    }
+    measured out{static_cast<double>(events) / since.seconds() / 1e6, {}};
+    for (const tally& one : tallies) {
+        one.check("work alone", out.faults);
+    }
+    return out;
+}
+
 void with_work(std::vector<row>& rows, const plan& how) {
+    constexpr std::chrono::microseconds work{1};
     for (const unsigned consumers : {3U, 10U}) {
         const std::uint64_t events = (consumers == 3 ? 600'000U : 200'000U) / how.divisor;
         row made = fanout_rows.with(
             {.id = "fanout.1us." + std::to_string(consumers) + ".cores",
              .what = "1 us of work per handler, duplicates, block, profile throughput",
              .consumers = consumers,
-             .reference = "two cores that do nothing else",
+             .reference = "two threads that only call the handlers",
              .reach = 0.95});
         measure(made, how,
                 ours({.consumers = consumers,
                       .events = events,
-                      .handler = std::chrono::microseconds{1},
+                      .handler = work,
                       .params = params_for(profile::throughput)}),
-                [=] {
-                    return measured{2.0 / consumers, {}};
-                });
+                [=] { return run_work_alone(consumers, events, work); });
         rows.push_back(std::move(made));
     }
 }

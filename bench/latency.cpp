@@ -27,6 +27,7 @@ struct load {
     unsigned consumers = 1;
     double per_second = 0;
     std::uint64_t events = 0;
+    delivery_mode delivery = delivery_mode::in_place;
 };
 
 /// What one consumer sees: order, checksum, and the time of each delivery.
@@ -132,7 +133,7 @@ bool publish_when_due(publisher<market_event>& feed, const load& how,
 measured run_latency(const load& how, histogram* into) {
     std::deque<timed> consumers = timed_consumers(how);
     dispatcher<market_event> events{latency_params(how.consumers)};
-    const std::vector<subscription> joined = subscribe_all(events, consumers);
+    const std::vector<subscription> joined = subscribe_all(events, consumers, how.delivery);
     publisher<market_event> feed = events.publisher("feed");
     events.start();
     const pinned_to first{0};
@@ -160,7 +161,8 @@ measured run_roundtrip(const load& how, histogram* into) {
     publisher<market_event> orders = events.publisher("orders");
     std::uint64_t refused = 0;
     const subscription first_hop = events.subscribe(
-        "strategy", overflow::block, {.kinds = market_data}, [&](const market_event& event) {
+        "strategy", overflow::block, {.kinds = market_data, .delivery = how.delivery},
+        [&](const market_event& event) {
             claimed<market_event> order = orders.claim();
             if (!order) {
                 ++refused;
@@ -172,7 +174,7 @@ measured run_roundtrip(const load& how, histogram* into) {
             refused += orders.publish(std::move(order)) ? 0U : 1U;
         });
     const subscription second_hop =
-        events.subscribe("gateway", overflow::block, {.kinds = critical},
+        events.subscribe("gateway", overflow::block, {.kinds = critical, .delivery = how.delivery},
                          [&](const market_event& event) { gateway[0].take(event); });
     events.start();
     const pinned_to first{0};
@@ -219,15 +221,24 @@ std::vector<row> run_latency_suite(const plan& how) {
         const load asked{now.consumers, 100'000, 100'000 / std::min(how.divisor, 5U)};
         add_one_way(rows, how, asked,
                     latency_rows.with({.id = "latency.100k." + std::to_string(now.consumers),
-                                       .what = "open loop, 100k ev/s, duplicates",
+                                       .what = "open loop, 100k ev/s, in place",
                                        .consumers = now.consumers,
                                        .reference = "one ring, one worker, in place",
                                        .reach = now.reach}));
     }
+    for (const unsigned consumers : {1U, 10U}) {
+        const load asked{consumers, 100'000, 100'000 / std::min(how.divisor, 5U),
+                         delivery_mode::duplicate};
+        add_one_way(rows, how, asked,
+                    latency_rows.with({.id = "latency.duplicate." + std::to_string(consumers),
+                                       .what = "open loop, 100k ev/s, duplicates",
+                                       .consumers = consumers,
+                                       .reference = "one ring, one worker, in place"}));
+    }
     {
         const load asked{1, 100'000, 100'000 / std::min(how.divisor, 5U)};
         row made = latency_rows.with({.id = "latency.roundtrip",
-                                      .what = "feed, strategy, order consumer, 100k ev/s",
+                                      .what = "feed, strategy, order consumer, 100k ev/s, in place",
                                       .consumers = 2,
                                       .reference = "twice one way of one ring with one worker",
                                       .reach = 1.3});
@@ -242,7 +253,7 @@ std::vector<row> run_latency_suite(const plan& how) {
     }
     add_one_way(rows, how, {3, 1'000, 1'000 / std::min(how.divisor, 5U)},
                 latency_rows.with({.id = "latency.1k.3",
-                                   .what = "open loop, 1k ev/s, duplicates",
+                                   .what = "open loop, 1k ev/s, in place",
                                    .consumers = 3,
                                    .reference = "one ring, one spinning worker, in place",
                                    .reach = 1.2}));

@@ -32,14 +32,15 @@ struct fan {
 /// Million events per second, from the first publish to the end of the last handler.
 [[nodiscard]] measured run_ours(const fan& how);
 
-/// Subscribes each consumer's take(event), as "consumer 1" and so on: duplicates, block.
+/// Subscribes each consumer's take(event), as "consumer 1" and so on; block.
 template <class Consumer>
 [[nodiscard]] std::vector<subscription> subscribe_all(dispatcher<market_event>& to,
-                                                      std::deque<Consumer>& consumers) {
+                                                      std::deque<Consumer>& consumers,
+                                                      delivery_mode delivery) {
     std::vector<subscription> joined;
     for (Consumer& one : consumers) {
         joined.push_back(to.subscribe("consumer " + std::to_string(joined.size() + 1),
-                                      overflow::block, {},
+                                      overflow::block, {.delivery = delivery},
                                       [&one](const market_event& event) { one.take(event); }));
     }
     return joined;

@@ -122,7 +122,7 @@ measured publish_cost(unsigned consumers, std::uint64_t events) {
         tallies.emplace_back(events);
     }
     dispatcher<market_event> fan{latency_params(consumers)};
-    const std::vector<subscription> joined = subscribe_all(fan, tallies);
+    const std::vector<subscription> joined = subscribe_all(fan, tallies, delivery_mode::duplicate);
     publisher<market_event> feed = fan.publisher("feed");
     fan.start();
     std::vector<std::uint64_t> took =
