@@ -26,9 +26,7 @@ int run(std::uint64_t events) {
                                             [&handled](const market_event&) { ++handled; });
     // So many places that a worker which the system holds up for some milliseconds stays no reason
     // to wait.
-    // A wake-up that is needed after all is counted and not made: then nobody may serve any more.
-    publisher<market_event> feed =
-        fan.publisher("feed", {.market_capacity = 65536, .deadline = std::chrono::seconds{1}});
+    publisher<market_event> feed = fan.publisher("feed", {.market_capacity = 65536});
     fan.warm_up();
     fan.start();
     std::uint64_t failed = 0;
