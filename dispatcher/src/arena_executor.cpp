@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <memory>
 #include <mutex>
@@ -41,7 +42,8 @@ struct shared_state {
 
     std::string name;
     std::atomic<unsigned> next_number{0};
-    std::atomic<unsigned> running{0};  ///< jobs
+    std::atomic<unsigned> running{0};  ///< jobs, from their submission on
+    std::atomic<unsigned> begun{0};    ///< jobs that a thread has taken, ever
     std::atomic<unsigned> in_main{0};  ///< of them, in the arena that is not for replacements
 };
 
@@ -159,13 +161,38 @@ class arena_executor final : public executor {
         // Relaxed: one too many in the spare arena for a moment is no harm.
         const bool spare = state_->in_main.load(std::memory_order_relaxed) >= count_;
         state_->in_main.fetch_add(spare ? 0 : 1, std::memory_order_relaxed);
+        // Relaxed: for nudge() only, which looks again.
+        submitted_.fetch_add(1, std::memory_order_relaxed);
         (spare ? spare_arena_ : arena_)->enqueue([state = state_, run = run_, what = what_, spare] {
+            state->begun.fetch_add(1, std::memory_order_relaxed);  // relaxed: as above
             state->name_thread();
             run(what.get());
             state->in_main.fetch_sub(spare ? 0 : 1,
                                      std::memory_order_relaxed);     // relaxed: as above
             state->running.fetch_sub(1, std::memory_order_release);  // pairs with stop()
         });
+    }
+
+    // oneTBB 2021.8 sometimes leaves all its threads asleep after an enqueue; what is enqueued next
+    // wakes them, for both. So a job that nobody takes gets an empty task behind it, at the second
+    // call that sees it waiting and then ever more seldom: on a busy machine it is only late.
+    void nudge() noexcept override {
+        // Relaxed (both): an old number costs a call.
+        const unsigned begun = state_->begun.load(std::memory_order_relaxed);
+        if (submitted_.load(std::memory_order_relaxed) == begun || begun != seen_begun_) {
+            seen_begun_ = begun;
+            calls_waiting_ = 0;
+            return;
+        }
+        if (++calls_waiting_ < 2 || !std::has_single_bit(calls_waiting_)) {
+            return;
+        }
+        const std::lock_guard lock{guard_};
+        for (const auto* each : {&arena_, &spare_arena_}) {
+            if (*each) {
+                (*each)->enqueue([] {});
+            }
+        }
     }
 
     bool stop(std::chrono::steady_clock::time_point deadline) noexcept override {
@@ -203,6 +230,9 @@ class arena_executor final : public executor {
     thread_allowance allowance_;
     tbb::task_scheduler_handle handle_;
     std::shared_ptr<shared_state> state_;
+    std::atomic<unsigned> submitted_{0};  ///< jobs, ever
+    unsigned seen_begun_ = 0;             ///< of nudge(), as the next
+    unsigned calls_waiting_ = 0;
     std::mutex guard_;  ///< guards what follows; taken once per job, never per event
     std::unique_ptr<tbb::task_arena> arena_;
     std::unique_ptr<tbb::task_arena> spare_arena_;  ///< for replacements

@@ -82,8 +82,11 @@ supervisor::clock::time_point engine::supervise() noexcept {
             continue;
         }
         // seq_cst: see supervisor::loop().
-        busy |= life == worker_group::retiring ||
-                job_word::running(group.jobs.load(std::memory_order_seq_cst)) != 0;
+        const bool runs = job_word::running(group.jobs.load(std::memory_order_seq_cst)) != 0;
+        busy |= life == worker_group::retiring || runs;
+        if (runs) {
+            group.where->nudge();
+        }
         for (unsigned s = 0; s < group.seat_count; ++s) {
             watch(group, group.seats[s], now);
         }

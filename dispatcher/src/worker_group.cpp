@@ -160,6 +160,7 @@ void engine::submit(worker_group& group) noexcept {
         std::memory_order_relaxed));
     if (starts) {
         group.where->submit();
+        supervisor_->unpark();  // should no thread take it, the supervisor nudges
     }
 }
 

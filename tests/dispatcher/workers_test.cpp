@@ -356,6 +356,60 @@ TEST_CASE("a handler that was fast and then hangs does not keep the others from 
     CHECK(got.get() == 10000);
 }
 
+TEST_CASE("a job that an executor's threads sleep through begins at a nudge", "[stress]") {
+    // Every second job is lost until somebody asks.
+    class drowsy final : public ropeway::executor {
+      public:
+        unsigned start(unsigned count, unsigned spare, entry run, job what) override {
+            return threads_->start(count, spare, run, std::move(what));
+        }
+        void submit() noexcept override {
+            if (submitted_.fetch_add(1) % 2 == 0) {
+                lost_.fetch_add(1);
+            } else {
+                threads_->submit();
+            }
+        }
+        void nudge() noexcept override {
+            for (unsigned left = lost_.exchange(0); left != 0; --left) {
+                found_.fetch_add(1);
+                threads_->submit();
+            }
+        }
+        bool stop(clock_type::time_point deadline) noexcept override {
+            return threads_->stop(deadline);
+        }
+        [[nodiscard]] const char* kind() const noexcept override { return "drowsy"; }
+        [[nodiscard]] unsigned found() const { return found_.load(); }
+
+      private:
+        std::shared_ptr<ropeway::executor> threads_ = ropeway::make_thread_executor();
+        std::atomic<unsigned> submitted_{0};
+        std::atomic<unsigned> lost_{0};
+        std::atomic<unsigned> found_{0};
+    };
+    const auto where = std::make_shared<drowsy>();
+    auto params = small_dispatcher(1);
+    params.workers.where = where;
+    ropeway::dispatcher<market_event> d{params};
+    tally done;
+    auto reader =
+        d.subscribe("reader", overflow::block, {}, [&](const market_event&) { done.add(); });
+    auto feed = d.publisher("feed");
+    d.start();
+    constexpr std::uint64_t rounds = 20;
+    for (std::uint64_t round = 1; round <= rounds; ++round) {
+        REQUIRE(send(feed, event_kind::trade));
+        REQUIRE(eventually([&] { return done.get() == round; }));
+        // Asleep again, and in every other round so long that the supervisor rests too.
+        REQUIRE(eventually([&] { return d.stats().groups.at(0).running == 0; }));
+        const auto rested = clock_type::now() + (round % 2 == 0 ? 200ms : 0ms);
+        REQUIRE(eventually([&] { return clock_type::now() >= rested; }));
+    }
+    CHECK(where->found() >= rounds / 4);
+    CHECK(d.stop(30s).clean());
+}
+
 TEST_CASE("an executor serves one group of workers, and its processors are checked") {
     auto shared = ropeway::make_thread_executor();
     auto params = small_dispatcher(1);

@@ -38,6 +38,9 @@ class executor {
     virtual unsigned start(unsigned count, unsigned spare, entry run, job what) = 0;
     /// Runs the job once more, soon, on one of its threads.
     virtual void submit() noexcept = 0;
+    /// Called about once a millisecond, by one thread, while a submitted job may not have begun: an
+    /// executor whose threads can sleep through a submit() wakes them again. Default: nothing.
+    virtual void nudge() noexcept {}
     /// Ends its threads, waiting until the deadline for jobs to finish. Returns true when all are
     /// gone; false when a job still runs (its thread is then left behind, by intent).
     virtual bool stop(std::chrono::steady_clock::time_point deadline) noexcept = 0;
