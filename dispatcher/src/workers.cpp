@@ -226,11 +226,14 @@ engine::look engine::look_once(worker_group& group, worker_seat& seat, const vie
         // It may have made room. Relaxed: who fills an intake later tells the supervisor.
         if (intake_count_.load(std::memory_order_relaxed) != 0) [[unlikely]] {
             static_cast<void>(pump_intakes());
+            now = tick_clock::now();  // its time is not the next subscription's
         }
         // What its handlers published to inline subscriptions. Relaxed: as in serve_inline().
-        if (inline_.load(std::memory_order_relaxed) != 0 && !serve_inline(&group, &seat))
-            [[unlikely]] {
-            return look::written_off;
+        if (inline_.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+            if (!serve_inline(&group, &seat)) {
+                return look::written_off;
+            }
+            now = tick_clock::now();  // as above
         }
     }
     if (served == 0) {
