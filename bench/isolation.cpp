@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include <ropeway/consumer/histogram.hpp>
+#include <ropeway/pool/histogram.hpp>
 
 #include "open_loop.hpp"
 #include "ours.hpp"

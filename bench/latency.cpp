@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include <ropeway/consumer/histogram.hpp>
+#include <ropeway/pool/histogram.hpp>
 
 #include "one_ring.hpp"
 #include "open_loop.hpp"

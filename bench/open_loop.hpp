@@ -10,7 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include <ropeway/consumer/clock.hpp>
+#include <ropeway/pool/tick_clock.hpp>
 #include <ropeway/pool/cache_line.hpp>
 
 namespace ropeway::bench {

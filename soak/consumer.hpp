@@ -15,7 +15,7 @@
 #include <vector>
 
 #include <ropeway/consumer/delivery.hpp>
-#include <ropeway/consumer/histogram.hpp>
+#include <ropeway/pool/histogram.hpp>
 #include <ropeway/consumer/stats.hpp>
 #include <ropeway/pool/market_event.hpp>
 

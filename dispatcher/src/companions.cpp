@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include <ropeway/consumer/clock.hpp>
+#include <ropeway/pool/tick_clock.hpp>
 #include <ropeway/dispatcher/binding.hpp>
 #include <ropeway/dispatcher/engine.hpp>
 

@@ -7,7 +7,7 @@
 #include <bit>
 #include <utility>
 
-#include <ropeway/consumer/clock.hpp>
+#include <ropeway/pool/tick_clock.hpp>
 #include <ropeway/dispatcher/engine.hpp>
 #include <ropeway/pool/coarse_clock.hpp>
 #include <ropeway/pool/site.hpp>

@@ -5,7 +5,7 @@
 #include <bit>
 #include <mutex>
 
-#include <ropeway/consumer/clock.hpp>
+#include <ropeway/pool/tick_clock.hpp>
 #include <ropeway/dispatcher/engine.hpp>
 #include <ropeway/dispatcher/intake.hpp>
 #include <ropeway/pool/site.hpp>

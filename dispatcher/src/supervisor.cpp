@@ -8,7 +8,7 @@
 #include <mutex>
 #include <utility>
 
-#include <ropeway/consumer/clock.hpp>
+#include <ropeway/pool/tick_clock.hpp>
 #include <ropeway/dispatcher/engine.hpp>
 #include <ropeway/pool/site.hpp>
 

@@ -12,7 +12,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include <ropeway/consumer/clock.hpp>
+#include <ropeway/pool/tick_clock.hpp>
 #include <ropeway/dispatcher/engine.hpp>
 
 #include "supervisor.hpp"

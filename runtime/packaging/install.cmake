@@ -34,5 +34,5 @@ configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/ropewayConfig.cmake.in
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/ropewayConfigVersion.cmake
     VERSION ${PROJECT_VERSION} COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/ropewayConfig.cmake ${PROJECT_BINARY_DIR}/ropewayConfigVersion.cmake
-    ${PROJECT_SOURCE_DIR}/dispatcher/cmake/Findconcurrentqueue.cmake
+    ${PROJECT_SOURCE_DIR}/pool/cmake/Findconcurrentqueue.cmake
     DESTINATION ${ropeway_cmake_dir})

@@ -16,7 +16,7 @@
 #include <type_traits>
 #include <utility>
 
-#include <ropeway/consumer/clock.hpp>
+#include <ropeway/pool/tick_clock.hpp>
 #include <ropeway/consumer/delivery.hpp>
 #include <ropeway/consumer/failure.hpp>
 #include <ropeway/consumer/failure_sink.hpp>

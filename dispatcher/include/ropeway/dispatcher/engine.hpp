@@ -18,7 +18,7 @@
 #include <string_view>
 #include <vector>
 
-#include <ropeway/consumer/clock.hpp>
+#include <ropeway/pool/tick_clock.hpp>
 #include <ropeway/consumer/failure_sink.hpp>
 #include <ropeway/consumer/stats.hpp>
 #include <ropeway/dispatcher/executor.hpp>

@@ -15,7 +15,7 @@
 #include <string_view>
 #include <vector>
 
-#include <ropeway/consumer/histogram.hpp>
+#include <ropeway/pool/histogram.hpp>
 #include <ropeway/dispatcher/fanout_sample.hpp>
 #include <ropeway/dispatcher/publish_result.hpp>
 #include <ropeway/dispatcher/report.hpp>

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include <ropeway/consumer/histogram.hpp>
+#include <ropeway/pool/histogram.hpp>
 #include <ropeway/consumer/stats.hpp>
 
 namespace ropeway {

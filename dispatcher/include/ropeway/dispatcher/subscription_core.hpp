@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include <ropeway/consumer/histogram.hpp>
+#include <ropeway/pool/histogram.hpp>
 #include <ropeway/consumer/stats.hpp>
 #include <ropeway/dispatcher/params.hpp>
 #include <ropeway/dispatcher/ring.hpp>

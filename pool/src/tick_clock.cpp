@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <ropeway/consumer/clock.hpp>
+#include <ropeway/pool/tick_clock.hpp>
 
 #if defined(__x86_64__)
 #include <cpuid.h>

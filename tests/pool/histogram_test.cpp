@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdint>
 
-#include <ropeway/consumer/histogram.hpp>
+#include <ropeway/pool/histogram.hpp>
 
 #include <ropeway_test.hpp>
 
