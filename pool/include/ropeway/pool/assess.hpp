@@ -21,13 +21,14 @@ inline constexpr std::size_t health_statuses = 3;
 /// What the idle share is taken of.
 enum class capacity_basis : std::uint8_t {
     idle_over_total,  ///< idle / total
-    free_over_max,    ///< (idle + what may still be opened) / max_size
+    free_over_max,    ///< (idle + opening + what may still be opened) / max_size
 };
 
 struct health_policy {
-    bool use_liveness =
-        true;  ///< suspect, reconnecting: degraded; unhealthy, disconnected: unhealthy
-    bool use_saturation = true;  ///< shares and waits below
+    /// Suspect, connecting, reconnecting: degraded; unhealthy, disconnected, and reconnecting with
+    /// nothing open: unhealthy. Connecting is healthy in a pool without a minimum.
+    bool use_liveness = true;
+    bool use_saturation = true;  ///< shares and waits below, and the minimum where free_over_max
     capacity_basis basis = capacity_basis::free_over_max;
     /// Below this share: unhealthy (if saturation_may_fail) else degraded. 0..1.
     double unhealthy_below = 0.0;
@@ -68,10 +69,13 @@ namespace health_presets {
 
 struct health_assessment {
     health_status status = health_status::healthy;
-    /// Static or short: "2 of 10 idle (20 %)", "no connection is open".
+    /// Short: "2 of 10 idle (20 %)", "no connection is open"; every reason for the status, worst
+    /// first, parted by "; ". Allocates where it is longer than 15 bytes.
     std::string reason{};
 };
 
+/// The worst of what each axis of the policy says. Whatever the policy: a pool that is shut down is
+/// unhealthy, and one that lost its connections is unhealthy, or degraded while any is open.
 [[nodiscard]] health_assessment assess(const resource_snapshot& now,
                                        const health_policy& policy = {});
 

@@ -42,6 +42,16 @@ class histogram {
         return max_;
     }
     [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
+    /// From the middles of the buckets: at most 3.2 % off; 0 if empty.
+    [[nodiscard]] double mean() const noexcept {
+        double sum = 0;
+        for (std::size_t i = 0; i < buckets; ++i) {
+            const std::uint64_t low = i == 0 ? 0 : end_of(i - 1) + 1;
+            sum += static_cast<double>(counts_[i]) *
+                   (static_cast<double>(low) + static_cast<double>(end_of(i))) / 2;
+        }
+        return count_ == 0 ? 0 : sum / static_cast<double>(count_);
+    }
     /// 0 if empty.
     [[nodiscard]] std::uint64_t min() const noexcept { return count_ == 0 ? 0 : min_; }
     [[nodiscard]] std::uint64_t max() const noexcept { return max_; }

@@ -85,8 +85,12 @@ class liveness {
     std::optional<liveness_change> tell(liveness_input input) noexcept;
     [[nodiscard]] liveness_state state() const noexcept { return state_; }
     [[nodiscard]] std::uint32_t failures_in_a_row() const noexcept { return failures_; }
-    /// How long after the last probe the next is due in this state; zero: none is.
+    /// How long after the beginning of the last probe the next is due in this state, at its end at
+    /// the earliest; zero: none is (unhealthy: a reconnect_schedule says when to try).
     [[nodiscard]] std::chrono::milliseconds next_probe_after() const noexcept;
+    /// The deadline of a probe that begins in this state: `timeout`, while suspect at most
+    /// `fast_interval`. Probes that hang, one after the other, keep detects_within() so.
+    [[nodiscard]] std::chrono::milliseconds probe_timeout() const noexcept;
     [[nodiscard]] const liveness_params& params() const noexcept { return params_; }
 
     /// The state that `input` leads to, given the failures in a row that this input makes: the

@@ -44,6 +44,10 @@ enum class step_state : std::uint8_t {
 struct resource_step {
     step_state state = step_state::done;
     int fd = -1;  ///< what to poll; may differ from step to step. -1 where nothing is polled
+    /// wants_*: call resume() once this long has passed since the step, ready or not; with fd -1
+    /// that is all there is to wait for. Negative: there is no such time, only `fd` and the task's
+    /// deadline.
+    std::chrono::nanoseconds after{-1};
 };
 
 /// What a look without a round trip says.

@@ -76,6 +76,8 @@ enum class resource_event_kind : std::uint8_t {
     shutdown_forced,  ///< one lease held beyond the deadline: `resource`, `lasted`, `site`
     shutdown_done,    ///< `count` forced; `lasted`: since begun
 };
+inline constexpr std::size_t resource_event_kinds = 25;
+[[nodiscard]] std::string_view to_string(resource_event_kind kind) noexcept;
 
 struct resource_event {
     resource_event_kind kind = resource_event_kind::started;

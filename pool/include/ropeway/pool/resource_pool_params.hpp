@@ -113,6 +113,9 @@ struct resource_pool_params {
     /// Told everything that happens, in order, on the I/O thread (violations: on the thread that
     /// found them, to the violation handler). Must not block. Null: nobody.
     resource_observer observer{};
+    /// The observer is told of every lease as well (acquired, released). For whoever debugs: it
+    /// costs a message to the I/O thread each. Default off.
+    bool observe_leases = false;
     /// Null: the real one.
     resource_time* time = nullptr;
     /// Of jitter; 0: from the system.

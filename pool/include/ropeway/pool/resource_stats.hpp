@@ -70,7 +70,9 @@ struct resource_shutdown_report {
     std::uint32_t closed = 0;            ///< with a farewell or while idle
     std::vector<lease_holder> forced{};  ///< held beyond the deadline; their owners keep a dead one
     std::chrono::nanoseconds lasted{};
+    std::string pool{};  ///< its name
     [[nodiscard]] bool clean() const noexcept { return forced.empty(); }
+    /// One paragraph: how it went, and who still held what. Empty names and sites are left out.
     [[nodiscard]] std::string text() const;
 };
 
@@ -80,6 +82,8 @@ struct pool_error {
     resource_error cause{};  ///< the latest failure of a resource, if there was one
     resource_snapshot snapshot{};
     std::vector<lease_holder> holders{};  ///< longest held first, at most 16
+    std::string pool{};                   ///< its name
+    std::chrono::nanoseconds waited{};    ///< before it was given up
     /// One paragraph: what happened, the numbers, the cause, the holders, what to do.
     [[nodiscard]] std::string text() const;
 };
