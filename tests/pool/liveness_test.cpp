@@ -200,7 +200,7 @@ TEST_CASE("any legal params detect within the time they name") {
     }
 }
 
-TEST_CASE("params out of range are refused with field, value and range") {
+TEST_CASE("liveness params out of range are refused with field, value and range") {
     CHECK(refusal({}).empty());
     CHECK(refusal({.threshold = 100}).empty());
     CHECK(refusal({.threshold = 0}).find("liveness.threshold (0) must be from 1 to 100") == 0);

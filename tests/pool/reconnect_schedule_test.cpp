@@ -170,7 +170,7 @@ TEST_CASE("a seeded schedule keeps its bounds, uses their whole width, and varie
     CHECK(*at_cap.rbegin() > 17'500ms);
 }
 
-TEST_CASE("params out of range are refused with field, value and range") {
+TEST_CASE("reconnect params out of range are refused with field, value and range") {
     CHECK(refusal({}).empty());
     CHECK(refusal({.base = 0ms}).find("reconnect.base (0 ms) must be from 1 ms to 3600 s") == 0);
     CHECK(refusal({.base = 1h + 1ms, .cap = 2h}).find("reconnect.base") == 0);
