@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# The install: find_package(ropeway CONFIG COMPONENTS core | mimalloc | simulation | runtime). Each component has an export
+# The install: find_package(ropeway CONFIG COMPONENTS core | mimalloc | simulation | testing | runtime). Each component has an export
 # file of its own, so that a program which asks for core never looks for spdlog, zlib or mimalloc.
 include(CMakePackageConfigHelpers)
 set(ropeway_cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/ropeway)
@@ -24,6 +24,9 @@ if(TARGET ropeway_mimalloc)
 endif()
 if(TARGET ropeway_simulation)
     ropeway_install_component(simulation ropeway_simulation)
+endif()
+if(TARGET ropeway_testing)
+    ropeway_install_component(testing ropeway_testing)
 endif()
 if(TARGET ropeway_runtime)
     ropeway_install_component(runtime ropeway_runtime)
