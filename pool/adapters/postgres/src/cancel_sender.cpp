@@ -44,7 +44,8 @@ namespace {
 }  // namespace
 
 bool cancel_sender::send(const cancel_target& target) noexcept {
-    const int fd = ::socket(target.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    const int fd =
+        ::socket(target.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         return false;
     }
@@ -158,8 +159,8 @@ bool cancel_token::request() const noexcept {
     if (!target_ || target_->over.load(std::memory_order_acquire)) {
         return false;
     }
-    // Release: pairs with the acquire load in connection::is_doomed(). It stands before the sending,
-    // so a holder whose command was canceled finds it set.
+    // Release: pairs with the acquire load in connection::is_doomed(). It stands before the
+    // sending, so a holder whose command was canceled finds it set.
     target_->asked.store(true, std::memory_order_release);
     return target_->sender->send(*target_);
 }

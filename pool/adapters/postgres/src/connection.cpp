@@ -57,9 +57,7 @@ void connection::parts::end_session() noexcept {
 
 void connection::drop() noexcept { parts_->end_session(); }
 
-int connection::idle_fd() const noexcept {
-    return parts_->pg ? PQsocket(parts_->session()) : -1;
-}
+int connection::idle_fd() const noexcept { return parts_->pg ? PQsocket(parts_->session()) : -1; }
 
 const resource_error& connection::error() const noexcept { return parts_->error; }
 
@@ -111,21 +109,18 @@ return_state connection::on_return() noexcept {
         return return_state::broken;  // answers are owed to it
     }
     const reset_policy policy = in.opened_with->params.reset;
-    in.session_dirty = policy == reset_policy::always ||
-                       (policy == reset_policy::if_dirty && in.session_dirty);
+    in.session_dirty =
+        policy == reset_policy::always || (policy == reset_policy::if_dirty && in.session_dirty);
     switch (PQtransactionStatus(in.session())) {
-        case PQTRANS_IDLE:
-            return in.session_dirty ? return_state::dirty : return_state::clean;
+        case PQTRANS_IDLE: return in.session_dirty ? return_state::dirty : return_state::clean;
         case PQTRANS_INTRANS:
-        case PQTRANS_INERROR:
-            return return_state::dirty;
+        case PQTRANS_INERROR: return return_state::dirty;
         case PQTRANS_ACTIVE:
             // Nothing is sent by this: it asks whether the session takes COPY data. All else that
             // is active owes an answer, which must not reach the next holder.
             return PQputCopyData(in.session(), "", 0) == -1 ? return_state::broken
                                                             : return_state::dirty;
-        case PQTRANS_UNKNOWN:
-            break;
+        case PQTRANS_UNKNOWN: break;
     }
     return return_state::broken;
 }

@@ -84,8 +84,9 @@ std::optional<resource_error> connection::parts::ready_for_command(command_clock
         return resource_error{resource_error_kind::broken, {}, "the connection is not open"};
     }
     if (!in_this_process()) {
-        return invalid("this connection belongs to the process that forked this one. Suggestion: "
-                       "make a pool after fork()");
+        return invalid(
+            "this connection belongs to the process that forked this one. Suggestion: "
+            "make a pool after fork()");
     }
     if (doomed) {
         return resource_error{
@@ -116,8 +117,8 @@ result connection::parts::send_failed() {
 resource_error connection::parts::give_up(command_clock::time_point end) {
     doomed = true;
     const bool asked = cancels->address_size > 0 && cancels->sender->send(*cancels);
-    const auto late = std::chrono::duration_cast<std::chrono::milliseconds>(command_clock::now() -
-                                                                           end);
+    const auto late =
+        std::chrono::duration_cast<std::chrono::milliseconds>(command_clock::now() - end);
     return {resource_error_kind::timeout,
             {},
             "no answer from " + opened_with->target + " before the command's deadline (" +
@@ -141,7 +142,8 @@ result connection::parts::finish_command(command_clock::time_point end, bool may
         }
         const ExecStatusType status = PQresultStatus(answer.get());
         if (is_copy(status)) {
-            return invalid("COPY goes through copy_writer; this one ends when the lease is returned");
+            return invalid(
+                "COPY goes through copy_writer; this one ends when the lease is returned");
         }
         if (is_failure(status) && !failure) {
             failure = error_of(answer.get());
@@ -270,13 +272,9 @@ int connection::wait_for_notifications(std::chrono::nanoseconds timeout) {
             return static_cast<int>(came);
         }
         switch (in.wait_once(end, false)) {
-            case wait_end::ready:
-                break;
-            case wait_end::time_over:
-                return 0;
-            case wait_end::lost:
-                in.doomed = true;
-                return -1;
+            case wait_end::ready: break;
+            case wait_end::time_over: return 0;
+            case wait_end::lost: in.doomed = true; return -1;
         }
     }
 }

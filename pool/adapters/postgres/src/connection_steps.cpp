@@ -24,12 +24,9 @@ resource_step connection::begin(resource_task task) noexcept {
     in.error = {};
     try {
         switch (task) {
-            case resource_task::open:
-                return in.begin_open();
-            case resource_task::probe:
-                return in.begin_probe();
-            case resource_task::reset:
-                return in.begin_reset();
+            case resource_task::open: return in.begin_open();
+            case resource_task::probe: return in.begin_probe();
+            case resource_task::reset: return in.begin_reset();
             case resource_task::close:
                 // libpq sends its farewell without waiting, since the socket is non-blocking.
                 in.end_session();
@@ -75,16 +72,14 @@ resource_step connection::parts::done() {
 
 resource_step connection::parts::go_on() {
     switch (at) {
-        case phase::connecting:
-            return connect_on();
+        case phase::connecting: return connect_on();
         case phase::working:
         case phase::ending_copy:
             if (PQconsumeInput(session()) == 0) {
                 return failed();
             }
             return at == phase::working ? work_on() : end_copy_on();
-        case phase::none:
-            break;
+        case phase::none: break;
     }
     return {.state = error ? step_state::failed : step_state::done, .fd = -1};
 }
@@ -125,12 +120,9 @@ resource_step connection::parts::connect_on() {
             return {.state = step_state::wants_read, .fd = PQsocket(session())};
         case PGRES_POLLING_WRITING:
             return {.state = step_state::wants_write, .fd = PQsocket(session())};
-        case PGRES_POLLING_OK:
-            adopt_session();
-            return begin_setup();
+        case PGRES_POLLING_OK: adopt_session(); return begin_setup();
         case PGRES_POLLING_FAILED:
-        case PGRES_POLLING_ACTIVE:
-            break;
+        case PGRES_POLLING_ACTIVE: break;
     }
     error = connect_error(mask(PQerrorMessage(session())));
     return failed();
@@ -263,14 +255,9 @@ resource_step connection::parts::work_on() {
             continue;  // the end of one statement's answers
         }
         switch (PQresultStatus(answer.get())) {
-            case PGRES_PIPELINE_SYNC:
-                --syncs_left;
-                break;
-            case PGRES_FATAL_ERROR:
-                note_answer_error(answer.get());
-                [[fallthrough]];
-            default:
-                ++answers;
+            case PGRES_PIPELINE_SYNC: --syncs_left; break;
+            case PGRES_FATAL_ERROR: note_answer_error(answer.get()); [[fallthrough]];
+            default: ++answers;
         }
     }
     if (syncs_left > 0) {

@@ -33,20 +33,11 @@ void append_big_endian(std::string& to, Number number) {
 void append_escaped(std::string& to, std::string_view text) {
     for (const char c : text) {
         switch (c) {
-            case '\\':
-                to += "\\\\";
-                break;
-            case '\t':
-                to += "\\t";
-                break;
-            case '\n':
-                to += "\\n";
-                break;
-            case '\r':
-                to += "\\r";
-                break;
-            default:
-                to += c;
+            case '\\': to += "\\\\"; break;
+            case '\t': to += "\\t"; break;
+            case '\n': to += "\\n"; break;
+            case '\r': to += "\\r"; break;
+            default: to += c;
         }
     }
 }
@@ -178,7 +169,8 @@ void copy_writer::append_binary(const parameter& value) {
 bool copy_writer::flush() {
     connection::parts& in = *connection_->parts_;
     std::string_view rest = buffer_;
-    // libpq queues a block as a whole, so smaller ones keep its buffer small when the socket is full.
+    // libpq queues a block as a whole, so smaller ones keep its buffer small when the socket is
+    // full.
     constexpr std::size_t block = 65'536;
     while (!rest.empty()) {
         const std::string_view part = rest.substr(0, block);
@@ -193,14 +185,9 @@ bool copy_writer::flush() {
         }
         while (PQflush(in.session()) == 1) {
             switch (in.wait_once(end_, true)) {
-                case wait_end::ready:
-                    break;
-                case wait_end::time_over:
-                    fail(in.give_up(end_));
-                    return false;
-                case wait_end::lost:
-                    static_cast<void>(end(nullptr));
-                    return false;
+                case wait_end::ready: break;
+                case wait_end::time_over: fail(in.give_up(end_)); return false;
+                case wait_end::lost: static_cast<void>(end(nullptr)); return false;
             }
         }
     }

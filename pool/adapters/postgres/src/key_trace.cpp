@@ -7,7 +7,7 @@
 #include <string_view>
 #include <system_error>
 
-#include <strings.h>
+#include <string.h>
 
 namespace ropeway::postgres::detail {
 

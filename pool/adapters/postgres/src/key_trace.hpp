@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Private: the cancel key of a session that is being opened. libpq keeps it to itself and offers only
-// a cancel that waits; but it writes the messages of a connect to a trace, and the key is one. What
-// else the trace holds is looked at line by line and never kept. Owned by the connection while it
-// connects; its thread only.
+// Private: the cancel key of a session that is being opened. libpq keeps it to itself and offers
+// only a cancel that waits; but it writes the messages of a connect to a trace, and the key is one.
+// What else the trace holds is looked at line by line and never kept. Owned by the connection while
+// it connects; its thread only.
 #pragma once
 
 #include <cstddef>

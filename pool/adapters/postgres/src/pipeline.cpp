@@ -17,8 +17,9 @@ pipeline::pipeline(connection& on, const pipeline_params& params)
         params.in_flight > 1000) {
         fail({resource_error_kind::invalid,
               {},
-              "batch (" + std::to_string(params.batch) + ") must be within 1..100000 and in_flight (" +
-                  std::to_string(params.in_flight) + ") within 1..1000"});
+              "batch (" + std::to_string(params.batch) +
+                  ") must be within 1..100000 and in_flight (" + std::to_string(params.in_flight) +
+                  ") within 1..1000"});
         finished_ = true;
         return;
     }
@@ -98,8 +99,7 @@ bool pipeline::read(std::size_t unanswered) {
     take_answers();
     while (!lost_ && (batches_.size() > unanswered || (unsent == 1 && unanswered > 0))) {
         switch (in.wait_once(end_, unsent == 1)) {
-            case wait_end::ready:
-                break;
+            case wait_end::ready: break;
             case wait_end::time_over:
                 lost_ = true;
                 fail(in.give_up(end_));

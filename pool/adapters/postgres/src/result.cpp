@@ -102,9 +102,8 @@ std::optional<std::size_t> result::column(const std::string& name) const noexcep
 }
 
 std::string result::column_name(std::size_t column) const {
-    return column < columns_
-               ? detail::or_empty(PQfname(pg(native_), static_cast<int>(column)))
-               : "";
+    return column < columns_ ? detail::or_empty(PQfname(pg(native_), static_cast<int>(column)))
+                             : "";
 }
 
 bool result::is_null(std::size_t row, std::size_t column) const noexcept {
@@ -123,8 +122,7 @@ std::string_view result::text(std::size_t row, std::size_t column) const noexcep
 }
 
 void result::refuse(std::size_t row, std::size_t column) const {
-    const std::string place =
-        "row " + std::to_string(row) + ", column " + std::to_string(column);
+    const std::string place = "row " + std::to_string(row) + ", column " + std::to_string(column);
     if (row >= rows_ || column >= columns_) {
         throw bad_value(place + ": outside a result of " + std::to_string(rows_) + " rows and " +
                         std::to_string(columns_) + " columns");

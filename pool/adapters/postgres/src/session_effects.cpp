@@ -21,9 +21,8 @@ namespace {
 }
 
 [[nodiscard]] bool equals(std::string_view word, std::string_view small) noexcept {
-    return word.size() == small.size() &&
-           std::equal(word.begin(), word.end(), small.begin(),
-                      [](char a, char b) { return lower(a) == b; });
+    return word.size() == small.size() && std::equal(word.begin(), word.end(), small.begin(),
+                                                     [](char a, char b) { return lower(a) == b; });
 }
 
 [[nodiscard]] bool begins(std::string_view word, std::string_view small) noexcept {
@@ -82,8 +81,7 @@ bool leaves_session_state(std::string_view sql) noexcept {
         if (word.empty()) {
             return false;
         }
-        const std::string_view gap =
-            before.substr(0, before.size() - sql.size() - word.size());
+        const std::string_view gap = before.substr(0, before.size() - sql.size() - word.size());
         // A comment's end of line may stand in a later gap than its beginning.
         if (gap.find("--") != gap.npos) {
             line_comment = true;

@@ -93,8 +93,7 @@ void check_prepared(const postgres_params& params) {
         return std::string(value.empty() ? otherwise : value);
     };
     made->target = or_default("user", "?") + "@" + or_default("host", "local") + ":" +
-                   or_default("port", "5432") + "/" +
-                   or_default("dbname", or_default("user", "?"));
+                   or_default("port", "5432") + "/" + or_default("dbname", or_default("user", "?"));
     made->secrets = secrets_of(*made);
     if (made->params.resolve_names) {
         detail::resolve_hosts(made->keywords);

@@ -14,17 +14,10 @@ namespace {
 [[nodiscard]] std::string begin_statement(const transaction_options& options) {
     std::string sql = "BEGIN";
     switch (options.isolation) {
-        case isolation_level::server_default:
-            break;
-        case isolation_level::read_committed:
-            sql += " ISOLATION LEVEL READ COMMITTED";
-            break;
-        case isolation_level::repeatable_read:
-            sql += " ISOLATION LEVEL REPEATABLE READ";
-            break;
-        case isolation_level::serializable:
-            sql += " ISOLATION LEVEL SERIALIZABLE";
-            break;
+        case isolation_level::server_default: break;
+        case isolation_level::read_committed: sql += " ISOLATION LEVEL READ COMMITTED"; break;
+        case isolation_level::repeatable_read: sql += " ISOLATION LEVEL REPEATABLE READ"; break;
+        case isolation_level::serializable: sql += " ISOLATION LEVEL SERIALIZABLE"; break;
     }
     return sql + (options.read_only ? " READ ONLY" : "");
 }
@@ -125,9 +118,9 @@ std::string idempotency_table(std::string_view table) {
 resource_error detail::claim_key(transaction& within, const run_transaction_params& how,
                                  bool& done_before) {
     // If an earlier try of the same key is still in the middle of its COMMIT, this waits for it.
-    const result claimed = within.exec_params(
-        "INSERT INTO " + how.table + " (key) VALUES ($1) ON CONFLICT DO NOTHING", {how.key},
-        how.timeout);
+    const result claimed =
+        within.exec_params("INSERT INTO " + how.table + " (key) VALUES ($1) ON CONFLICT DO NOTHING",
+                           {how.key}, how.timeout);
     done_before = claimed && claimed.affected() == 0;
     return claimed.error();
 }
@@ -136,12 +129,9 @@ bool detail::may_try_again(resource_error_kind kind, bool has_key) noexcept {
     switch (kind) {
         case resource_error_kind::transient:
         case resource_error_kind::broken:
-        case resource_error_kind::recovering:
-            return true;
-        case resource_error_kind::commit_unknown:
-            return has_key;
-        default:
-            return false;
+        case resource_error_kind::recovering: return true;
+        case resource_error_kind::commit_unknown: return has_key;
+        default: return false;
     }
 }
 
