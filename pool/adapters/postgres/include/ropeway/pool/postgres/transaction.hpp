@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// transaction: BEGIN ... COMMIT on a leased connection, rolled back unless it was committed. And
+// run_transaction(): the same work again after a failure that allows it, on a new lease.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <ropeway/pool/postgres/connection.hpp>
+#include <ropeway/pool/resource_pool.hpp>
+
+namespace ropeway::postgres {
+
+enum class isolation_level : std::uint8_t {
+    server_default,
+    read_committed,
+    repeatable_read,
+    serializable,
+};
+
+struct transaction_options {
+    isolation_level isolation = isolation_level::server_default;
+    bool read_only = false;
+    /// Of BEGIN and of commit(); zero: the connection's command_timeout.
+    std::chrono::nanoseconds timeout{};
+};
+
+/// Ownership: borrows its connection, which must outlive it. One thread at a time.
+/// The destructor, also while an exception passes, never blocks: it marks the transaction for
+/// ROLLBACK, which the pool's I/O thread does when the lease is returned, or the connection's next
+/// command does first.
+class [[nodiscard]] transaction {
+  public:
+    /// Begins it; see error().
+    explicit transaction(connection& on, const transaction_options& options = {});
+    transaction(const transaction&) = delete;
+    transaction& operator=(const transaction&) = delete;
+    ~transaction();
+
+    /// False if BEGIN failed, and after commit() and rollback().
+    [[nodiscard]] explicit operator bool() const noexcept { return open_; }
+    /// Why BEGIN failed; kind none if it did not.
+    [[nodiscard]] const resource_error& error() const noexcept { return error_; }
+    [[nodiscard]] connection& on() noexcept { return *connection_; }
+
+    /// As the connection's own. After commit() or rollback(): kind invalid.
+    result exec(std::string_view sql, std::chrono::nanoseconds timeout = {});
+    result exec_params(std::string_view sql, std::initializer_list<parameter> values,
+                       std::chrono::nanoseconds timeout = {});
+    result exec_prepared(std::string_view name, std::initializer_list<parameter> values,
+                         std::chrono::nanoseconds timeout = {});
+
+    /// Kind none: it is committed. commit_unknown: the connection ended, or the deadline passed,
+    /// after COMMIT was sent: it may be committed or not. Any other kind: it is not committed.
+    [[nodiscard]] resource_error commit();
+    resource_error rollback();
+
+  private:
+    result keep(result got);
+
+    connection* connection_;
+    std::chrono::nanoseconds timeout_;
+    bool open_ = false;
+    resource_error error_{};
+    resource_error failure_{};  ///< of the first statement that failed
+};
+
+struct run_transaction_params {
+    /// Names the work for ever: committed at most once under this key, whatever is tried again.
+    /// Empty: no key, and commit_unknown is never tried again.
+    std::string key{};
+    /// Where keys are remembered; made by idempotency_table(). An SQL identifier, taken as it is.
+    std::string table = "ropeway_idempotency";
+    /// Tries in all. 1..100.
+    std::uint32_t max_attempts = 3;
+    /// For all tries together, waiting for leases included; also each command's own.
+    std::chrono::milliseconds timeout{30'000};
+    isolation_level isolation = isolation_level::server_default;
+};
+
+struct run_transaction_result {
+    resource_error error{};        ///< kind none: the work is committed, exactly once if with a key
+    std::uint32_t attempts = 0;    ///< leases used
+    bool was_done_before = false;  ///< the key was committed by an earlier try or call
+    [[nodiscard]] explicit operator bool() const noexcept { return !error; }
+};
+
+/// The statement that makes the table of keys: at set-up, not per transaction.
+[[nodiscard]] std::string idempotency_table(std::string_view table = "ropeway_idempotency");
+
+namespace detail {
+/// One try. `work` is called between the key's INSERT and COMMIT.
+template <class Work>
+resource_error try_transaction(connection& on, const run_transaction_params& how,
+                               std::chrono::nanoseconds timeout, Work& work, bool& done_before);
+/// Inserts the key; sets done_before if it is there already.
+resource_error claim_key(transaction& within, const run_transaction_params& how, bool& done_before);
+/// Whether a try that failed so may be made again.
+[[nodiscard]] bool may_try_again(resource_error_kind kind, bool has_key) noexcept;
+[[nodiscard]] resource_error out_of_time(const resource_error& last);
+}  // namespace detail
+
+/// Leases a connection, begins, calls `work(transaction&)` (which returns a result's error, kind
+/// none to commit, and may throw: rolled back, passed on), commits; and all of it again after a
+/// transient failure or an end of the connection before COMMIT, and after commit_unknown if there
+/// is a key. `work` must have no effect outside the transaction.
+template <class Pool, class Work>
+run_transaction_result run_transaction(Pool& pool, const run_transaction_params& how, Work work) {
+    const auto end = std::chrono::steady_clock::now() + how.timeout;
+    run_transaction_result outcome;
+    while (outcome.attempts < how.max_attempts) {
+        const auto left = end - std::chrono::steady_clock::now();
+        if (left <= std::chrono::nanoseconds{0}) {
+            outcome.error = detail::out_of_time(outcome.error);
+            return outcome;
+        }
+        auto lease = pool.acquire(std::chrono::nanoseconds(left));
+        if (!lease) {
+            // What an earlier try left open matters more than that there was no second one.
+            if (outcome.error.kind != resource_error_kind::commit_unknown) {
+                outcome.error = {lease.error().kind, {}, lease.error().text()};
+            }
+            return outcome;
+        }
+        ++outcome.attempts;
+        outcome.error = detail::try_transaction(*lease, how, left, work, outcome.was_done_before);
+        if (!detail::may_try_again(outcome.error.kind, !how.key.empty())) {
+            return outcome;
+        }
+    }
+    return outcome;
+}
+
+template <class Work>
+resource_error detail::try_transaction(connection& on, const run_transaction_params& how,
+                                       std::chrono::nanoseconds timeout, Work& work,
+                                       bool& done_before) {
+    transaction within(on, {.isolation = how.isolation, .timeout = timeout});
+    if (!within) {
+        return within.error();
+    }
+    if (!how.key.empty()) {
+        if (resource_error failed = claim_key(within, how, done_before); failed || done_before) {
+            return failed;
+        }
+    }
+    if (resource_error failed = work(within); failed) {
+        return failed;
+    }
+    return within.commit();
+}
+
+}  // namespace ropeway::postgres
