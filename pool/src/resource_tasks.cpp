@@ -239,6 +239,9 @@ void resource_core::parts::drop(std::uint32_t slot, close_reason why) noexcept {
     of.expires_at = forever;
     // relaxed: a number, written by this thread
     closed_[static_cast<std::size_t>(why)].fetch_add(1, std::memory_order_relaxed);
+    if (why == close_reason::shutdown) {
+        ++closed_at_end_;
+    }
     const bool rests = of.history.resting();
     set_phase(slot, rests ? slot_phase::quarantined : slot_phase::empty);
     resource_event event;
