@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ropeway/runtime/runtime.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <optional>
@@ -48,15 +49,25 @@ void release_target(logger& mine) noexcept {
     }
 }
 
+/// Connections that were still held when their pools' time was over.
+std::uint64_t forced(const runtime_report& report) noexcept {
+    std::uint64_t out = 0;
+    for (const resource_shutdown_report& each : report.pools) {
+        out += each.forced.size();
+    }
+    return out;
+}
+
 }  // namespace
 
 namespace detail {
 
 struct runtime_services::parts {
     explicit parts(const runtime_params& params)
-        : log(params.log), name(params.name), on_failure(params.on_failure) {}
+        : log(params.log), pools(log), name(params.name), on_failure(params.on_failure) {}
 
     logger log;
+    resource_pools pools;  ///< after the log, which their last words go to
     std::string name;
     std::function<void(const failure_record&)> on_failure;
     std::optional<failure_log> failures;
@@ -76,11 +87,23 @@ runtime_services::~runtime_services() {
 }
 
 void runtime_services::start(failure_source source, std::string_view (*kind_name)(std::uint32_t)) {
+    parts_->pools.start();
     failure_log_params params;
     params.kind_name = kind_name;
     params.observer = parts_->on_failure;
     parts_->failures.emplace(parts_->log, std::move(source), std::move(params));
     parts_->log.write(log_level::info, "runtime started", {{"name", parts_->name}});
+}
+
+std::chrono::nanoseconds runtime_services::workers_share(
+    std::chrono::nanoseconds deadline) const noexcept {
+    constexpr std::chrono::nanoseconds most = std::chrono::milliseconds{500};
+    return parts_->pools.size() == 0 ? deadline : deadline - std::min(deadline / 10, most);
+}
+
+void runtime_services::stop_pools(runtime_report& report,
+                                  std::chrono::steady_clock::time_point until) {
+    report.pools = parts_->pools.stop(until - std::chrono::steady_clock::now());
 }
 
 void runtime_services::stop(runtime_report& report) noexcept {
@@ -89,12 +112,13 @@ void runtime_services::stop(runtime_report& report) noexcept {
     }
     report.violations = all_violations().total();
     const stop_report& dispatcher = report.dispatcher;
-    parts_->log.write(dispatcher.clean() ? log_level::info : log_level::error, "runtime stopped",
+    parts_->log.write(report.clean() ? log_level::info : log_level::error, "runtime stopped",
                       {{"name", parts_->name},
-                       {"clean", dispatcher.clean()},
+                       {"clean", report.clean()},
                        {"undelivered", dispatcher.undelivered},
                        {"undelivered_critical", dispatcher.undelivered_critical},
                        {"slots_outstanding", dispatcher.slots_outstanding},
+                       {"connections_forced", forced(report)},
                        {"failures", report.failures}});
     static_cast<void>(parts_->log.flush(std::chrono::seconds{1}));
     const logging_stats lines = parts_->log.stats();
@@ -102,6 +126,7 @@ void runtime_services::stop(runtime_report& report) noexcept {
 }
 
 logger& runtime_services::log() noexcept { return parts_->log; }
+resource_pools& runtime_services::pools() const noexcept { return parts_->pools; }
 
 runtime_params checked(runtime_params params) {
     constexpr std::uint32_t most = std::uint32_t{1} << 31U;
@@ -129,10 +154,12 @@ dispatcher_params dispatcher_params_of(const runtime_params& params) {
 
 }  // namespace detail
 
+bool runtime_report::clean() const noexcept { return dispatcher.clean() && forced(*this) == 0; }
+
 std::string runtime_report::text() const {
     std::string out =
         clean() ? "clean: everything was delivered and every slot came back" : "not clean:";
-    if (!clean()) {
+    if (!dispatcher.clean()) {
         out += dispatcher.drained ? "" : " not drained within the deadline;";
         out +=
             dispatcher.workers_gone ? "" : " a handler did not return, its worker is left behind;";
@@ -141,6 +168,11 @@ std::string runtime_report::text() const {
                std::to_string(dispatcher.slots_outstanding) + " slots outstanding";
         for (const std::string& each : dispatcher.unfinished) {
             out += "; unfinished: " + each;
+        }
+    }
+    for (const resource_shutdown_report& each : pools) {
+        if (!each.clean()) {
+            out += " " + each.text();
         }
     }
     return out + ". Handlers failed " + std::to_string(failures) + " times (" +

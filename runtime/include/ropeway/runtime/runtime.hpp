@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The facade: a dispatcher with logging, failure records and violation reports around it, started
-// and stopped as one. What most programs hold.
+// The facade: a dispatcher and pools of connections with logging, failure records and violation
+// reports around them, started and stopped as one. What most programs hold.
 //
 // Ownership: owns everything it makes; subscriptions and publishers are handles. Thread safety:
 // start() and stop() from one thread; the rest from any. Allocation: nothing per event.
@@ -21,7 +21,9 @@
 #include <ropeway/dispatcher/dispatcher.hpp>
 #include <ropeway/pool/event_pool.hpp>
 #include <ropeway/runtime/failure_log.hpp>
+#include <ropeway/runtime/health.hpp>
 #include <ropeway/runtime/logging.hpp>
+#include <ropeway/runtime/resource_pools.hpp>
 
 namespace ropeway {
 
@@ -59,13 +61,15 @@ struct runtime_params {
 /// How a runtime's stop went.
 struct runtime_report {
     stop_report dispatcher{};
-    std::uint64_t failures = 0;           ///< handlers that threw, recorded
-    std::uint64_t failures_dropped = 0;   ///< threw, and the record found no room
-    std::uint64_t log_lines_dropped = 0;  ///< the log's queue was full
-    std::uint64_t violations = 0;         ///< reported in this process so far
+    std::vector<resource_shutdown_report> pools{};  ///< of connections, in the order of their stop
+    std::uint64_t failures = 0;                     ///< handlers that threw, recorded
+    std::uint64_t failures_dropped = 0;             ///< threw, and the record found no room
+    std::uint64_t log_lines_dropped = 0;            ///< the log's queue was full
+    std::uint64_t violations = 0;                   ///< reported in this process so far
 
-    /// Everything delivered, joined and returned. Failures of handlers do not make it unclean.
-    [[nodiscard]] bool clean() const noexcept { return dispatcher.clean(); }
+    /// Everything delivered, joined and returned, connections included. Failures of handlers do not
+    /// make it unclean.
+    [[nodiscard]] bool clean() const noexcept;
     /// One paragraph for a log or a terminal.
     [[nodiscard]] std::string text() const;
 };
@@ -80,11 +84,17 @@ class runtime_services {
     runtime_services& operator=(const runtime_services&) = delete;
     ~runtime_services();
 
-    /// `kind_name` renders the event type's kinds in the log; null: as numbers.
+    /// Starts the pools, then what carries failures. `kind_name` renders the event type's kinds in
+    /// the log; null: as numbers. @throws pool_start_error
     void start(failure_source source, std::string_view (*kind_name)(std::uint32_t));
+    /// What of stop()'s `deadline` the workers may use, so that pools have time to say goodbye.
+    [[nodiscard]] std::chrono::nanoseconds workers_share(
+        std::chrono::nanoseconds deadline) const noexcept;
+    void stop_pools(runtime_report& report, std::chrono::steady_clock::time_point until);
     /// Carries the last failures away and flushes the log; fills the report's numbers.
     void stop(runtime_report& report) noexcept;
     [[nodiscard]] logger& log() noexcept;
+    [[nodiscard]] resource_pools& pools() const noexcept;
 
   private:
     struct parts;
@@ -129,20 +139,40 @@ class basic_runtime {
         return dispatcher_.publisher(name, params);
     }
 
-    /// Starts the log, then the workers. Throws parallelism_error, with the remedy.
+    /// Adds a pool of connections (or of anything else that is made, checked, reset and destroyed)
+    /// before start(); see resource_pools::add. The pool lives as long as the runtime.
+    template <class R, class Make>
+    resource_pool<R>& add_pool(std::string name, Make&& make, resource_pool_params params = {},
+                               const health_policy& policy = {}) {
+        return services_.pools().template add<R>(std::move(name), std::forward<Make>(make),
+                                                 std::move(params), policy);
+    }
+
+    /// Starts the pools, then the workers. A runtime that did not start cannot be started again.
+    /// @throws pool_start_error naming the pool and why; parallelism_error with the remedy. What
+    /// had started is stopped.
     void start() {
         services_.start(
             [this](std::span<failure_record> out) noexcept {
                 return dispatcher_.drain_failures(out);
             },
             kind_name());
-        dispatcher_.start();
+        try {
+            dispatcher_.start();
+        } catch (...) {
+            services_.stop_pools(report_,
+                                 std::chrono::steady_clock::now() + std::chrono::seconds{1});
+            throw;
+        }
     }
-    /// Stops in the reverse order: refuses new events, drains, joins, carries the last failures to
-    /// the log. A second call returns the same report.
+    /// Stops in the reverse order: refuses new events, drains, joins, stops the pools, carries the
+    /// last failures to the log; all within `deadline`, of which the workers may use what the pools
+    /// do not need for their farewells. A second call returns the same report.
     runtime_report stop(std::chrono::nanoseconds deadline) {
         if (!stopped_) {
-            report_.dispatcher = dispatcher_.stop(deadline);
+            const auto until = std::chrono::steady_clock::now() + deadline;
+            report_.dispatcher = dispatcher_.stop(services_.workers_share(deadline));
+            services_.stop_pools(report_, until);
             const dispatcher_stats end = dispatcher_.stats();
             report_.failures = end.failures_recorded;
             report_.failures_dropped = end.failures_dropped;
@@ -165,10 +195,16 @@ class basic_runtime {
     }
     void set_guard(guard_level level) noexcept { dispatcher_.set_guard(level); }
 
+    /// How well the pools are: status, states, statistics. From any thread; some microseconds.
+    [[nodiscard]] runtime_health health() const { return services_.pools().health(); }
+    /// The same as a JSON object: see to_json(const runtime_health&).
+    [[nodiscard]] std::string health_json() const { return to_json(health()); }
+
     /// Events that are no publisher's yet: what an orchestrator merges.
     [[nodiscard]] event_pool<E>& partials() noexcept { return partials_; }
     [[nodiscard]] ropeway::dispatcher<E>& events() noexcept { return dispatcher_; }
     [[nodiscard]] logger& log() noexcept { return services_.log(); }
+    [[nodiscard]] resource_pools& pools() noexcept { return services_.pools(); }
 
   private:
     static constexpr auto kind_name() noexcept -> std::string_view (*)(std::uint32_t) {

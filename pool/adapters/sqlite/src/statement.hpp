@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Runs prepared statements to their end and copies what they return. Borrows its session; lives for
+// one call.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include <sqlite3.h>
+
+#include <ropeway/pool/sqlite/result.hpp>
+#include <ropeway/pool/sqlite/value.hpp>
+
+#include "session.hpp"
+
+namespace ropeway::sqlite {
+
+class statement {
+  public:
+    explicit statement(session& on) noexcept : on_(on) {}
+
+    /// Each statement of `sql` in turn; with values exactly one.
+    result run_text(std::string_view sql, std::span<const value> values, bool only_one);
+    result run_prepared(sqlite3_stmt* prepared, std::span<const value> values);
+
+  private:
+    result bind_and_step(sqlite3_stmt* prepared, std::span<const value> values);
+    int bind(sqlite3_stmt* prepared, std::span<const value> values);
+    int step(sqlite3_stmt* prepared, result& into);
+    result failure(int code);
+    result refusal(const char* why);
+
+    session& on_;
+};
+
+}  // namespace ropeway::sqlite
