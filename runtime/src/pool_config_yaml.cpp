@@ -3,12 +3,14 @@
 // Settings from a YAML file. The one place that knows yaml-cpp.
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <memory>
 #include <set>
+#include <utility>
 
 #include "pool_settings.hpp"
 
@@ -28,7 +30,8 @@ YAML::Node section_of(YAML::Node node, const std::string& file, const std::strin
     for (std::size_t begin = 0; begin < section.size();) {
         const std::size_t end = std::min(section.find('.', begin), section.size());
         const std::string key = section.substr(begin, end - begin);
-        const YAML::Node below = node.IsMap() ? node[key] : YAML::Node{YAML::NodeType::Undefined};
+        const YAML::Node below =
+            node.IsMap() ? std::as_const(node)[key] : YAML::Node{YAML::NodeType::Undefined};
         if (!below.IsDefined()) {
             problems.push_back(place(file, node.Mark()) + ": section " + section +
                                " must exist, and there is no key \"" + key +
@@ -79,14 +82,15 @@ given_settings settings_of_root(const YAML::Node& root, const std::string& file,
         return given;
     }
     std::set<std::string> seen;
-    for (const auto& [key, value] : map) {
+    for (const auto& entry : map) {
+        const YAML::Node& key = entry.first;
         if (key.IsScalar() && !seen.insert(key.Scalar()).second) {
             given.problems.push_back(place(file, key.Mark()) + ": key \"" +
                                      key.Scalar().substr(0, 64) +
                                      "\" must stand once. Suggestion: Remove one of the lines");
             continue;
         }
-        take(key, value, file, given);
+        take(key, entry.second, file, given);
     }
     return given;
 }

@@ -125,19 +125,25 @@ std::optional<std::string> apply_name(pool_config& config, std::string_view text
     return std::nullopt;
 }
 
-/// Insertions, deletions and replacements that make one text of the other.
-std::size_t distance(std::string_view from, std::string_view to) {
-    std::vector<std::size_t> row(to.size() + 1);
+/// No key is longer.
+constexpr std::size_t longest_key = 63;
+
+/// How far a name is from a key: a letter that it lacks counts 1, for people leave words out; one
+/// that the key does not have counts 5, and a replaced one as both.
+std::size_t distance(std::string_view name, std::string_view key) noexcept {
+    key = key.substr(0, longest_key);
+    std::array<std::size_t, longest_key + 1> row{};
     std::iota(row.begin(), row.end(), std::size_t{0});
-    for (std::size_t i = 0; i != from.size(); ++i) {
-        std::size_t diagonal = row[0]++;
-        for (std::size_t j = 0; j != to.size(); ++j) {
-            const std::size_t replaced = diagonal + (from[i] == to[j] ? 0 : 1);
-            diagonal = row[j + 1];
-            row[j + 1] = std::min({replaced, row[j + 1] + 1, row[j] + 1});
+    for (const char letter : name) {
+        std::size_t diagonal = row[0];
+        row[0] += 5;
+        for (std::size_t i = 0; i != key.size(); ++i) {
+            const std::size_t replaced = diagonal + (letter == key[i] ? 0 : 6);
+            diagonal = row[i + 1];
+            row[i + 1] = std::min({replaced, row[i + 1] + 5, row[i] + 1});
         }
     }
-    return row.back();
+    return row[key.size()];
 }
 
 }  // namespace
