@@ -74,7 +74,7 @@ void service_day::caller(std::uint64_t seed) {
         } else {
             ++tally_.failures;
             // Who began to wait in the outage may end in it; nobody else.
-            tally_.failures_while_up += up_ && time_.now() - up_since_ > 5s ? 1 : 0;
+            tally_.failures_while_up += up_ && time_.now() - up_since_ > 5s ? 1U : 0U;
         }
         got.held().reset();
         time_.advance(std::chrono::milliseconds{random() % 20'000});

@@ -90,7 +90,7 @@ struct told {
                           .limit = event.limit,
                           .lasted = event.lasted,
                           .stack = event.stack_size,
-                          .site = ropeway::site_text(event.site)});
+                          .site = std::string{ropeway::site_text(event.site)}});
     };
 }
 [[nodiscard]] inline std::size_t count_of(const std::vector<told>& events,
