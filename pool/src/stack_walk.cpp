@@ -31,15 +31,17 @@ thread_local constinit stack_bounds this_stack;
     pthread_attr_destroy(&attributes);
 }
 
-}  // namespace
+struct plain_words {
+    static void put(const void*& into, const void* value) noexcept { into = value; }
+    static void put(std::atomic<const void*>& into, const void* value) noexcept {
+        into.store(value, std::memory_order_relaxed);  // relaxed: addresses for a report
+    }
+};
 
 // Reads words of other functions' frames, which the sanitizers' instrumentation forbids.
-__attribute__((no_sanitize("address", "thread", "undefined"), noinline)) void walk_stack(
-    std::array<const void*, stack_frames>& out) noexcept {
-    if (this_stack.top == 0) {
-        find_bounds();
-    }
-    auto frame = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+template <class Words>
+[[gnu::always_inline]] __attribute__((no_sanitize("address", "thread", "undefined"))) inline void
+walk(Words& out, std::uintptr_t frame) noexcept {
     std::size_t n = 0;
     while (n != out.size() && frame % sizeof(void*) == 0 &&
            frame + 2 * sizeof(void*) <= this_stack.top) {
@@ -47,7 +49,7 @@ __attribute__((no_sanitize("address", "thread", "undefined"), noinline)) void wa
         if (words[1] == nullptr) {
             break;
         }
-        out[n++] = words[1];
+        plain_words::put(out[n++], words[1]);
         const auto next = reinterpret_cast<std::uintptr_t>(words[0]);
         if (next <= frame) {
             break;
@@ -55,8 +57,26 @@ __attribute__((no_sanitize("address", "thread", "undefined"), noinline)) void wa
         frame = next;
     }
     for (; n != out.size(); ++n) {
-        out[n] = nullptr;
+        plain_words::put(out[n], nullptr);
     }
+}
+
+}  // namespace
+
+__attribute__((no_sanitize("address", "thread", "undefined"), noinline)) void walk_stack(
+    std::array<const void*, stack_frames>& out) noexcept {
+    if (this_stack.top == 0) {
+        find_bounds();
+    }
+    walk(out, reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)));
+}
+
+__attribute__((no_sanitize("address", "thread", "undefined"), noinline)) void walk_stack(
+    std::span<std::atomic<const void*>> out) noexcept {
+    if (this_stack.top == 0) {
+        find_bounds();
+    }
+    walk(out, reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)));
 }
 
 }  // namespace ropeway::detail

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <array>
+#include <atomic>
+#include <span>
 
 #include <ropeway/pool/violation.hpp>
 
@@ -12,5 +14,8 @@ namespace ropeway::detail {
 /// Fills `out` with return addresses, innermost first, 0 behind the last. Code built without frame
 /// pointers ends the walk early; it never leaves the thread's stack.
 void walk_stack(std::array<const void*, stack_frames>& out) noexcept;
+
+/// The same into words that other threads may read meanwhile.
+void walk_stack(std::span<std::atomic<const void*>> out) noexcept;
 
 }  // namespace ropeway::detail

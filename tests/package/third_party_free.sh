@@ -8,7 +8,7 @@ root=$1 compiler=$2 work=$3
 foreign='/(tbb|oneapi|concurrentqueue|moodycamel|spdlog|fmt|mimalloc[^/]*|zlib\.h|zconf\.h|prometheus|yaml-cpp|nlohmann|CLI|httplib\.h|libpq-fe\.h|sqlite3\.h|catch2|benchmark)(/|$)'
 mapfile -t headers < <(cd "$root" && find pool consumer dispatcher runtime -path '*/include/*' -name '*.hpp' | sort)
 includes=()
-for folder in "$root"/{pool,consumer,dispatcher,runtime}/include "$root"/pool/adapters/*/include; do
+for folder in "$root"/{pool,consumer,dispatcher,runtime}/include "$root"/pool/adapters/*/include "$root"/{pool,runtime,dispatcher}/*/include; do
     [[ ! -d $folder ]] || includes+=(-I "$folder")
 done
 

@@ -51,6 +51,10 @@ run A=b ROPEWAY_PACKAGE_QUERY=true -- setup --fast
 expect_status 2 "$status" "an unknown argument of setup"
 expect_text "$err" "'--fast'" "an unknown argument of setup"
 
+script all_but_server '[[ $1 != postgresql ]]'
+no_cluster=$folder/etc/postgresql-common/createcluster.d/ropeway.conf
+script watching_installer "[[ \$* != *' install '* ]] || cat '$no_cluster' >>'$folder/during'" 'exit 100'
+
 for command in soak test bench setup; do
     run ROPEWAY_NO_INSTALL=1 ROPEWAY_PACKAGE_QUERY="$folder/all_but_tbb" ROPEWAY_INSTALLER="$folder/failing_installer" -- $command
     expect_status 2 "$status" "$command without a package"
@@ -60,7 +64,8 @@ for command in soak test bench setup; do
     [[ $out != *libspdlog-dev* ]] || fail "$command lists a package that is installed"
 done
 run ROPEWAY_NO_INSTALL=1 ROPEWAY_PACKAGE_QUERY="$folder/none_is_installed" -- soak
-for package in g++ cmake ninja-build libtbb-dev libconcurrentqueue-dev libmimalloc-dev libspdlog-dev catch2; do
+for package in g++ cmake ninja-build libtbb-dev libconcurrentqueue-dev libmimalloc-dev libspdlog-dev catch2 \
+    libpq-dev libsqlite3-dev libyaml-cpp-dev; do
     expect_text "$out" "$package" "the list of a bare machine"
 done
 checks=$((checks + 1))
@@ -72,5 +77,28 @@ expect_text "$out" "libtbb-dev" "an installer that fails"
 if ((EUID == 0)); then
     expect_text "$err" "Unable to connect to the mirror" "an installer that fails"
     expect_text "$(cat "$folder/installer.log")" "install -y" "an installer that fails"
+fi
+
+# The database server: for what starts one, and never with a cluster of the system's own.
+for command in test bench 'setup --ci'; do
+    # shellcheck disable=SC2086  # two words
+    run ROPEWAY_NO_INSTALL=1 ROPEWAY_PACKAGE_QUERY="$folder/all_but_server" -- $command
+    expect_status 2 "$status" "$command without a server"
+    expect_text "$out" "install --no-install-recommends postgresql" "$command without a server"
+done
+run ROPEWAY_NO_INSTALL=1 ROPEWAY_PACKAGE_QUERY="$folder/none_is_installed" -- soak
+checks=$((checks + 1))
+[[ " $out " != *" postgresql "* ]] || fail "soak asks for a server that it does not start"
+if ((EUID == 0)); then
+    run ROPEWAY_PACKAGE_QUERY="$folder/all_but_server" ROPEWAY_INSTALLER="$folder/watching_installer" \
+        ROPEWAY_ETC="$folder/etc" -- test
+    expect_status 2 "$status" "a server that cannot be installed"
+    expect_text "$(cat "$folder/during")" "create_main_cluster = false" "while a server is installed"
+    checks=$((checks + 1))
+    [[ ! -e $no_cluster ]] || fail "the setting against a system cluster outlives the installation"
+    run ROPEWAY_PACKAGE_QUERY="$folder/all_but_tbb" ROPEWAY_INSTALLER="$folder/failing_installer" \
+        ROPEWAY_ETC="$folder/other_etc" -- test
+    checks=$((checks + 1))
+    [[ ! -e $folder/other_etc ]] || fail "an installation without a server touches its configuration"
 fi
 finish

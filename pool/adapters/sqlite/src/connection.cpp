@@ -36,7 +36,7 @@ result connection::exec(std::string_view sql, std::chrono::nanoseconds timeout) 
     return statement{*session_}.run_text(sql, {}, false);
 }
 
-result connection::exec_params(std::string_view sql, std::span<const value> values,
+result connection::exec_params(std::string_view sql, std::span<const parameter> values,
                                std::chrono::nanoseconds timeout) {
     if (session_->get() == nullptr) {
         return {not_open()};
@@ -45,7 +45,7 @@ result connection::exec_params(std::string_view sql, std::span<const value> valu
     return statement{*session_}.run_text(sql, values, true);
 }
 
-result connection::exec_prepared(std::string_view name, std::span<const value> values,
+result connection::exec_prepared(std::string_view name, std::span<const parameter> values,
                                  std::chrono::nanoseconds timeout) {
     if (session_->get() == nullptr) {
         return {not_open()};
@@ -54,7 +54,7 @@ result connection::exec_prepared(std::string_view name, std::span<const value> v
     if (prepared == nullptr) {
         return {resource_error{.kind = resource_error_kind::invalid,
                                .text = "no prepared statement is named '" + std::string{name} +
-                                       "': name it in sqlite_params::statements"}};
+                                       "': name it in sqlite_params::prepared"}};
     }
     const session::use use{*session_, timeout};
     return statement{*session_}.run_prepared(prepared, values);
@@ -68,7 +68,7 @@ void connection::cancel() noexcept {
     }
 }
 
-sqlite3* connection::native() noexcept {
+sqlite3* connection::native_handle() noexcept {
     session_->mark_changed();
     return session_->get();
 }

@@ -1,78 +1,60 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ropeway/pool/sqlite/result.hpp>
 
-#include <stdexcept>
+#include <algorithm>
+#include <array>
+#include <charconv>
 
 namespace ropeway::sqlite {
 
-namespace {
-
-[[noreturn]] void out_of_range(const char* what, std::size_t index, std::size_t size) {
-    throw std::out_of_range(std::string{what} + ' ' + std::to_string(index) +
-                            " does not exist: the result has " + std::to_string(size));
+std::optional<std::size_t> result::column(std::string_view name) const noexcept {
+    const auto found = std::ranges::find(names_, name);
+    if (found == names_.end()) {
+        return std::nullopt;
+    }
+    return static_cast<std::size_t>(found - names_.begin());
 }
 
-}  // namespace
-
-std::string_view result::column_name(std::size_t column) const {
-    if (column >= columns()) {
-        out_of_range("column", column, columns());
-    }
-    return names_[column];
+std::string_view result::column_name(std::size_t column) const noexcept {
+    return column < columns() ? std::string_view{names_[column]} : std::string_view{};
 }
 
-const result::cell& result::at(std::size_t row, std::size_t column) const {
-    if (column >= columns()) {
-        out_of_range("column", column, columns());
-    }
-    if (row >= rows()) {
-        out_of_range("row", row, rows());
-    }
-    return cells_[row * columns() + column];
+const result::cell& result::at(std::size_t row, std::size_t column) const noexcept {
+    static const cell null{};
+    return row < rows() && column < columns() ? cells_[row * columns() + column] : null;
 }
 
-bool result::is_null(std::size_t row, std::size_t column) const {
+bool result::is_null(std::size_t row, std::size_t column) const noexcept {
     return std::holds_alternative<std::monostate>(at(row, column));
 }
 
-std::int64_t result::integer(std::size_t row, std::size_t column) const {
-    if (const auto* number = std::get_if<std::int64_t>(&at(row, column))) {
-        return *number;
-    }
-    refuse(row, column, "a whole number");
-}
-
-double result::real(std::size_t row, std::size_t column) const {
+std::string result::text(std::size_t row, std::size_t column) const {
     const cell& one = at(row, column);
-    if (const auto* number = std::get_if<double>(&one)) {
-        return *number;
-    }
     if (const auto* number = std::get_if<std::int64_t>(&one)) {
-        return static_cast<double>(*number);
+        return std::to_string(*number);
     }
-    refuse(row, column, "a number");
+    if (const auto* number = std::get_if<double>(&one)) {
+        std::array<char, 32> digits{};  // the shortest that reads back as the same number
+        const auto end = std::to_chars(digits.begin(), digits.end(), *number).ptr;
+        return {digits.begin(), end};
+    }
+    if (const auto* bytes = std::get_if<std::vector<std::byte>>(&one)) {
+        return {reinterpret_cast<const char*>(bytes->data()), bytes->size()};
+    }
+    const auto* text = std::get_if<std::string>(&one);
+    return text != nullptr ? *text : std::string{};
 }
 
-std::string_view result::text(std::size_t row, std::size_t column) const {
-    if (const auto* text = std::get_if<std::string>(&at(row, column))) {
-        return *text;
+void result::refuse(std::size_t row, std::size_t column) const {
+    constexpr std::array<const char*, 5> types{"NULL", "INTEGER", "REAL", "TEXT", "BLOB"};
+    std::string place = "row " + std::to_string(row) + ", column " + std::to_string(column);
+    if (row >= rows() || column >= columns()) {
+        throw bad_value(place + " is outside the result: it has " + std::to_string(rows()) +
+                        " rows and " + std::to_string(columns()) + " columns");
     }
-    refuse(row, column, "text");
-}
-
-const std::vector<std::byte>& result::bytes(std::size_t row, std::size_t column) const {
-    if (const auto* bytes = std::get_if<std::vector<std::byte>>(&at(row, column))) {
-        return *bytes;
-    }
-    refuse(row, column, "bytes");
-}
-
-void result::refuse(std::size_t row, std::size_t column, const char* wanted) const {
-    constexpr const char* types[] = {"NULL", "INTEGER", "REAL", "TEXT", "BLOB"};
-    throw std::invalid_argument("row " + std::to_string(row) + ", column " +
-                                std::to_string(column) + " (" + names_[column] + ") is " +
-                                types[at(row, column).index()] + ", not " + wanted +
-                                "; ask for std::optional where NULL may come");
+    throw bad_value(place + " (" + names_[column] + ") is " + types[at(row, column).index()] +
+                    " and does not fit the type asked for; ask for std::optional where NULL may "
+                    "come");
 }
 
 }  // namespace ropeway::sqlite

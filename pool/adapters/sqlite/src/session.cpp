@@ -126,7 +126,7 @@ int session::configure() {
 }
 
 int session::prepare_all() {
-    for (const prepared_statement& wanted : database_->params().statements) {
+    for (const prepared_statement& wanted : database_->params().prepared) {
         sqlite3_stmt* made = nullptr;
         const int code = sqlite3_prepare_v3(handle_.get(), wanted.sql.data(),
                                             static_cast<int>(wanted.sql.size()),

@@ -24,7 +24,8 @@
 namespace ropeway::sqlite {
 
 struct handle_closer {
-    // _v2: a statement that a holder of native() forgot keeps the handle, not the pool, waiting.
+    // _v2: a statement that a holder of native_handle() forgot keeps the handle, not the pool,
+    // waiting.
     void operator()(sqlite3* handle) const noexcept { sqlite3_close_v2(handle); }
 };
 using handle = std::unique_ptr<sqlite3, handle_closer>;

@@ -39,11 +39,11 @@ sqlite_params checked(sqlite_params params) {
     require(params.max_rows >= 1 && params.max_rows <= 1'000'000'000,
             "max_rows (" + std::to_string(params.max_rows) + ") must be between 1 and 1000000000",
             "Choose a value in that range");
-    for (auto one = params.statements.begin(); one != params.statements.end(); ++one) {
+    for (auto one = params.prepared.begin(); one != params.prepared.end(); ++one) {
         require(!one->name.empty() && !one->sql.empty(),
                 "a prepared statement must have a name and SQL (" + one->name + one->sql + ")",
                 "Give both");
-        require(std::none_of(params.statements.begin(), one,
+        require(std::none_of(params.prepared.begin(), one,
                              [&](const auto& earlier) { return earlier.name == one->name; }),
                 "two prepared statements are named '" + one->name + "'", "Rename one");
     }

@@ -15,7 +15,7 @@ namespace {
 /// Rows beyond max_rows; no code of SQLite's own (those are positive).
 constexpr int too_many_rows = -1;
 
-int bind_one(sqlite3_stmt* to, int at, const value& one) {
+int bind_one(sqlite3_stmt* to, int at, const parameter& one) {
     // STATIC: the caller's text and bytes live until the statement has run.
     return std::visit(
         [&](const auto& held) {
@@ -65,7 +65,7 @@ struct reset_after {
 
 }  // namespace
 
-result statement::run_text(std::string_view sql, std::span<const value> values, bool only_one) {
+result statement::run_text(std::string_view sql, std::span<const parameter> values, bool only_one) {
     if (sql.size() > static_cast<std::size_t>(std::numeric_limits<int>::max())) {
         return refusal("the statement is longer than 2 GiB");
     }
@@ -96,11 +96,11 @@ result statement::run_text(std::string_view sql, std::span<const value> values, 
     return last;
 }
 
-result statement::run_prepared(sqlite3_stmt* prepared, std::span<const value> values) {
+result statement::run_prepared(sqlite3_stmt* prepared, std::span<const parameter> values) {
     return bind_and_step(prepared, values);
 }
 
-result statement::bind_and_step(sqlite3_stmt* prepared, std::span<const value> values) {
+result statement::bind_and_step(sqlite3_stmt* prepared, std::span<const parameter> values) {
     const reset_after reset{prepared};
     if (static_cast<std::size_t>(sqlite3_bind_parameter_count(prepared)) != values.size()) {
         return refusal("the statement has another number of parameters than values were given");
@@ -119,15 +119,15 @@ result statement::bind_and_step(sqlite3_stmt* prepared, std::span<const value> v
     }
     // changes() keeps the count of an earlier statement where this one changed nothing.
     if (sqlite3_total_changes64(on_.get()) != changes_before) {
-        made.affected_ = sqlite3_changes64(on_.get());
+        made.affected_ = static_cast<std::uint64_t>(sqlite3_changes64(on_.get()));
     }
     made.last_insert_id_ = sqlite3_last_insert_rowid(on_.get());
     return made;
 }
 
-int statement::bind(sqlite3_stmt* prepared, std::span<const value> values) {
+int statement::bind(sqlite3_stmt* prepared, std::span<const parameter> values) {
     int at = 0;
-    for (const value& one : values) {
+    for (const parameter& one : values) {
         if (const int code = bind_one(prepared, ++at, one); code != SQLITE_OK) {
             return code;
         }
@@ -159,6 +159,7 @@ result statement::failure(int code) {
         return {on_.fail(code)};
     }
     resource_error late = make_error(SQLITE_INTERRUPT, "the statement passed its deadline");
+    late.kind = resource_error_kind::timeout;
     late.text += "; it was ended, and what it had changed rolled back";
     on_.set_error(late);
     return {std::move(late)};

@@ -9,8 +9,8 @@
 
 #include <sqlite3.h>
 
+#include <ropeway/pool/sqlite/parameter.hpp>
 #include <ropeway/pool/sqlite/result.hpp>
-#include <ropeway/pool/sqlite/value.hpp>
 
 #include "session.hpp"
 
@@ -21,12 +21,12 @@ class statement {
     explicit statement(session& on) noexcept : on_(on) {}
 
     /// Each statement of `sql` in turn; with values exactly one.
-    result run_text(std::string_view sql, std::span<const value> values, bool only_one);
-    result run_prepared(sqlite3_stmt* prepared, std::span<const value> values);
+    result run_text(std::string_view sql, std::span<const parameter> values, bool only_one);
+    result run_prepared(sqlite3_stmt* prepared, std::span<const parameter> values);
 
   private:
-    result bind_and_step(sqlite3_stmt* prepared, std::span<const value> values);
-    int bind(sqlite3_stmt* prepared, std::span<const value> values);
+    result bind_and_step(sqlite3_stmt* prepared, std::span<const parameter> values);
+    int bind(sqlite3_stmt* prepared, std::span<const parameter> values);
     int step(sqlite3_stmt* prepared, result& into);
     result failure(int code);
     result refusal(const char* why);

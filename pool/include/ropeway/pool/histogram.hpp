@@ -20,7 +20,9 @@ class histogram {
     static constexpr std::uint64_t sub_buckets = std::uint64_t{1} << sub_bits;
     static constexpr std::size_t buckets = (64 - sub_bits + 1) * sub_buckets;
 
-    void record(std::uint64_t ns) noexcept { add(bucket_of(ns), 1, ns, ns); }
+    void record(std::uint64_t ns, std::uint64_t times = 1) noexcept {
+        add(bucket_of(ns), times, ns, ns);
+    }
     void merge(const histogram& other) noexcept {
         for (std::size_t i = 0; i < buckets; ++i) {
             counts_[i] += other.counts_[i];

@@ -51,6 +51,11 @@ class resource_core {
     void resume() noexcept;
     resource_shutdown_report shutdown(std::chrono::nanoseconds deadline);
 
+    // What a lease calls.
+    bool give_back_lease(const lease_origin& lease, site_id where) noexcept;
+    void add_lease_uses(const lease_origin& lease, std::uint64_t uses) noexcept;
+    void doom_lease(const lease_origin& lease) noexcept;
+
   private:
     struct parts;
     std::unique_ptr<parts> parts_;

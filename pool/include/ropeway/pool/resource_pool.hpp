@@ -131,4 +131,18 @@ class resource_pool {
     detail::resource_core core_;
 };
 
+template <class R>
+std::pair<R*, lease_ticket> resource_pool<R>::lend(lease<R>&& from) noexcept {
+    const lease_ticket ticket = from.ticket();
+    return {std::exchange(from.resource_, nullptr), ticket};
+}
+
+template <class R>
+acquired<R> resource_pool<R>::wrap(detail::core_acquired got) {
+    if (got.error != nullptr) [[unlikely]] {
+        return acquired<R>(std::move(got.error));
+    }
+    return acquired<R>(to_lease(got.got));
+}
+
 }  // namespace ropeway

@@ -62,10 +62,13 @@ class [[nodiscard]] transaction {
     resource_error rollback();
 
   private:
+    result keep(result got);
+
     connection* connection_;
     std::chrono::nanoseconds timeout_;
     bool open_ = false;
     resource_error error_{};
+    resource_error failure_{};  ///< of the first statement that failed
 };
 
 struct run_transaction_params {

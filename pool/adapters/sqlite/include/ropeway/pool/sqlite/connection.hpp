@@ -18,11 +18,11 @@
 #include <string_view>
 
 #include <ropeway/pool/pooled_resource.hpp>
+#include <ropeway/pool/sqlite/parameter.hpp>
 #include <ropeway/pool/sqlite/result.hpp>
 #include <ropeway/pool/sqlite/settings.hpp>
-#include <ropeway/pool/sqlite/value.hpp>
 
-struct sqlite3;  // SQLite's own handle; see native()
+struct sqlite3;  // SQLite's own handle; see native_handle()
 
 namespace ropeway::sqlite {
 
@@ -32,13 +32,14 @@ class database;
 /// Ownership: the pool's slot owns it; a lease borrows it. Thread safety: one thread at a time,
 /// except cancel(). Allocation: SQLite's own, and the rows of results.
 ///
-/// Statements run on the caller's thread and end at their deadline, whatever they do: wait for a
-/// lock, or compute. What had been changed is then rolled back, and the connection stays usable.
+/// Statements run on the caller's thread and end at their deadline (kind timeout), whatever they
+/// do: wait for a lock, or compute. What the statement had changed is then rolled back, and the
+/// connection stays usable.
 /// A statement that fails returns its error; nothing here throws except std::bad_alloc.
 ///
 /// What a holder leaves behind never reaches the next one: an open transaction is rolled back, and
-/// after TEMP tables, ATTACH, a PRAGMA that sets something or native() the connection is opened
-/// anew.
+/// after TEMP tables, ATTACH, a PRAGMA that sets something or native_handle() the connection is
+/// opened anew.
 class connection final : public pooled_resource {
   public:
     explicit connection(std::shared_ptr<const database> of);
@@ -48,16 +49,16 @@ class connection final : public pooled_resource {
     /// `timeout` 0: command_timeout of the params.
     result exec(std::string_view sql, std::chrono::nanoseconds timeout = {});
     /// Runs one statement with its parameters ?1, ?2... in order.
-    result exec_params(std::string_view sql, std::span<const value> values,
+    result exec_params(std::string_view sql, std::span<const parameter> values,
                        std::chrono::nanoseconds timeout = {});
-    result exec_params(std::string_view sql, std::initializer_list<value> values,
+    result exec_params(std::string_view sql, std::initializer_list<parameter> values,
                        std::chrono::nanoseconds timeout = {}) {
         return exec_params(sql, std::span{values.begin(), values.size()}, timeout);
     }
-    /// Runs a statement of sqlite_params::statements.
-    result exec_prepared(std::string_view name, std::span<const value> values,
+    /// Runs a statement of sqlite_params::prepared.
+    result exec_prepared(std::string_view name, std::span<const parameter> values,
                          std::chrono::nanoseconds timeout = {});
-    result exec_prepared(std::string_view name, std::initializer_list<value> values = {},
+    result exec_prepared(std::string_view name, std::initializer_list<parameter> values = {},
                          std::chrono::nanoseconds timeout = {}) {
         return exec_prepared(name, std::span{values.begin(), values.size()}, timeout);
     }
@@ -67,7 +68,7 @@ class connection final : public pooled_resource {
     void cancel() noexcept;
     /// SQLite's handle, for what is missing here. Null if it is not open. Finalize every statement
     /// made with it before the lease ends.
-    [[nodiscard]] sqlite3* native() noexcept;
+    [[nodiscard]] sqlite3* native_handle() noexcept;
 
     resource_step begin(resource_task task) noexcept override;
     resource_step resume() noexcept override;

@@ -52,7 +52,7 @@ struct sqlite_params {
     std::chrono::milliseconds command_timeout{30'000};
     /// Rows that one result may hold; a statement that yields more fails. 1..1'000'000'000.
     std::size_t max_rows = 1'000'000;
-    std::vector<prepared_statement> statements{};
+    std::vector<prepared_statement> prepared{};
     /// The clock of deadlines and waits. Null: the real one.
     resource_time* time = nullptr;
 };

@@ -4,7 +4,10 @@
 // exception passes. Owned by the thread that holds the connection's lease; must end before it.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <initializer_list>
+#include <string_view>
 
 #include <ropeway/pool/sqlite/connection.hpp>
 #include <ropeway/pool/sqlite/result.hpp>
@@ -16,14 +19,15 @@ enum class transaction_kind : std::uint8_t {
     deferred,   ///< takes it at the first change; for transactions that mostly read
 };
 
+/// Ownership: borrows its connection, which must outlive it. One thread at a time.
+/// The destructor rolls back unless it has ended: file work that waits for nobody. Where that fails
+/// the connection comes back dirty, and the pool's I/O thread resets it.
 class [[nodiscard]] transaction {
   public:
-    /// Begins; see error(). `on` must outlive it and be in no transaction.
+    /// Begins it; see error().
     explicit transaction(connection& on, transaction_kind kind = transaction_kind::immediate);
     transaction(const transaction&) = delete;
     transaction& operator=(const transaction&) = delete;
-    /// Rolls back unless it has ended: file work that waits for nobody. If it fails, the
-    /// connection is dirty and the pool's I/O thread resets it.
     ~transaction();
 
     /// True while it is open: begun, not ended, and not rolled back by SQLite itself after an
@@ -31,14 +35,23 @@ class [[nodiscard]] transaction {
     [[nodiscard]] explicit operator bool() const noexcept;
     /// Why it could not begin; kind none if it did.
     [[nodiscard]] const resource_error& error() const noexcept { return error_; }
+    [[nodiscard]] connection& on() noexcept { return *on_; }
 
-    /// `transient`: another connection reads what this one must overwrite; still open, try again.
-    /// `commit_unknown`: the disk failed during the commit. `invalid`: it is not open.
-    result commit();
-    result rollback();
+    /// As the connection's own. When it is not open: kind invalid, and nothing runs.
+    result exec(std::string_view sql, std::chrono::nanoseconds timeout = {});
+    result exec_params(std::string_view sql, std::initializer_list<parameter> values,
+                       std::chrono::nanoseconds timeout = {});
+    result exec_prepared(std::string_view name, std::initializer_list<parameter> values = {},
+                         std::chrono::nanoseconds timeout = {});
+
+    /// Kind none: it is committed. `transient`: another connection holds the lock; still open, may
+    /// be committed again. `commit_unknown`: the disk failed during the commit. Any other kind: it
+    /// is not committed.
+    [[nodiscard]] resource_error commit();
+    resource_error rollback();
 
   private:
-    connection& on_;
+    connection* on_;
     resource_error error_{};
     bool open_ = false;
 };

@@ -19,19 +19,20 @@ namespace ropeway::sqlite {
 template <class T>
 concept integer_value = std::integral<T> &&(std::signed_integral<T> || sizeof(T) < 8);
 
-class value {
+class parameter {
   public:
-    value(std::nullptr_t) noexcept {}
+    parameter(std::nullptr_t) noexcept {}
     template <integer_value T>
-    value(T number) noexcept : held_(static_cast<std::int64_t>(number)) {}
-    value(double number) noexcept : held_(number) {}
-    value(std::string_view text) noexcept : held_(text) {}
-    value(const char* text) noexcept : held_(std::string_view{text}) {}
-    value(const std::string& text) noexcept : held_(std::string_view{text}) {}
-    value(std::span<const std::byte> bytes) noexcept : held_(bytes) {}
+    parameter(T number) noexcept : held_(static_cast<std::int64_t>(number)) {}
+    parameter(double number) noexcept : held_(number) {}
+    parameter(std::string_view text) noexcept : held_(text) {}
+    parameter(const char* text) noexcept : held_(std::string_view{text}) {}
+    parameter(const std::string& text) noexcept : held_(std::string_view{text}) {}
+    parameter(std::span<const std::byte> bytes) noexcept : held_(bytes) {}
     /// NULL if empty.
     template <class T>
-    value(const std::optional<T>& maybe) noexcept : value(maybe ? value{*maybe} : value{nullptr}) {}
+    parameter(const std::optional<T>& maybe) noexcept
+        : parameter(maybe ? parameter{*maybe} : parameter{nullptr}) {}
 
     using holder = std::variant<std::monostate, std::int64_t, double, std::string_view,
                                 std::span<const std::byte>>;

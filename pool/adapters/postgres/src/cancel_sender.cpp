@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Cancel requests: connect, 16 bytes, done. The server closes the connection without an answer.
+#include "cancel_sender.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <new>
+#include <system_error>
+#include <utility>
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <ropeway/pool/postgres/cancel_token.hpp>
+
+namespace ropeway::postgres {
+
+namespace detail {
+
+namespace {
+
+/// CancelRequest of the protocol: its length, its code, the backend, its key; big-endian.
+[[nodiscard]] std::array<unsigned char, 16> request_bytes(const cancel_target& target) noexcept {
+    constexpr std::uint32_t cancel_code = (1234U << 16U) | 5678U;
+    const std::array<std::uint32_t, 4> words{16, cancel_code, target.backend_pid, target.secret};
+    std::array<unsigned char, 16> bytes{};
+    for (std::size_t at = 0; at < bytes.size(); ++at) {
+        bytes[at] = static_cast<unsigned char>(words[at / 4] >> (24 - 8 * (at % 4)));
+    }
+    return bytes;
+}
+
+/// True if all of it went, or never will: then the socket is of no more use.
+[[nodiscard]] bool try_send(int fd, const std::array<unsigned char, 16>& bytes) noexcept {
+    const ssize_t sent = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    return sent > 0 || (errno != EAGAIN && errno != ENOTCONN && errno != EINTR);
+}
+
+}  // namespace
+
+bool cancel_sender::send(const cancel_target& target) noexcept {
+    const int fd =
+        ::socket(target.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return false;
+    }
+    // The two casts that the socket interface is made of.
+    const auto* address = reinterpret_cast<const sockaddr*>(&target.address);
+    const int connected = ::connect(fd, address, target.address_size);
+    if (connected != 0 && errno != EINPROGRESS && errno != EAGAIN) {
+        ::close(fd);
+        return false;
+    }
+    const auto bytes = request_bytes(target);
+    if (try_send(fd, bytes)) {
+        ::close(fd);
+        return true;
+    }
+    try {
+        hand_over({fd, std::chrono::steady_clock::now() + target.timeout, bytes});
+    } catch (const std::exception&) {  // no thread or memory: the request is given up
+        ::close(fd);
+        return false;
+    }
+    return true;
+}
+
+void cancel_sender::hand_over(const pending& request) {
+    const std::lock_guard held(lock_);
+    handed_over_.push_back(request);
+    try {
+        if (!thread_.joinable()) {
+            wake_fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+            if (wake_fd_ < 0) {
+                throw std::system_error(errno, std::generic_category(), "eventfd");
+            }
+            thread_ = std::thread([this] { run(); });
+            pthread_setname_np(thread_.native_handle(), "pg cancel");
+        }
+    } catch (const std::exception&) {
+        handed_over_.pop_back();
+        throw;
+    }
+    eventfd_write(wake_fd_, 1);
+}
+
+void cancel_sender::run() noexcept {
+    std::vector<pending> under_way;
+    for (;;) {
+        {
+            const std::lock_guard held(lock_);
+            if (ended_) {
+                break;
+            }
+            under_way.insert(under_way.end(), handed_over_.begin(), handed_over_.end());
+            handed_over_.clear();
+        }
+        turn(under_way);
+    }
+    for (const pending& request : under_way) {
+        ::close(request.fd);
+    }
+}
+
+bool cancel_sender::turn(std::vector<pending>& under_way) noexcept {
+    std::vector<pollfd> fds{{wake_fd_, POLLIN, 0}};
+    auto next = time_point::max();
+    for (const pending& request : under_way) {
+        fds.push_back({request.fd, POLLOUT, 0});
+        next = std::min(next, request.end);
+    }
+    int wait_ms = -1;
+    if (!under_way.empty()) {
+        const auto left = next - std::chrono::steady_clock::now();
+        const auto rounded = std::chrono::ceil<std::chrono::milliseconds>(left);
+        wait_ms = static_cast<int>(std::max<std::int64_t>(rounded.count(), 0));
+    }
+    ::poll(fds.data(), fds.size(), wait_ms);
+    eventfd_t wakes = 0;
+    eventfd_read(wake_fd_, &wakes);
+    const auto now = std::chrono::steady_clock::now();
+    std::size_t place = 0;
+    std::erase_if(under_way, [&](const pending& request) {
+        const bool ready = fds[++place].revents != 0;
+        const bool over = (ready && try_send(request.fd, request.bytes)) || now >= request.end;
+        if (over) {
+            ::close(request.fd);
+        }
+        return over;
+    });
+    return !under_way.empty();
+}
+
+cancel_sender::~cancel_sender() {
+    {
+        const std::lock_guard held(lock_);
+        ended_ = true;
+    }
+    if (thread_.joinable()) {
+        eventfd_write(wake_fd_, 1);
+        thread_.join();
+        ::close(wake_fd_);
+    }
+    for (const pending& request : handed_over_) {
+        ::close(request.fd);
+    }
+}
+
+}  // namespace detail
+
+bool cancel_token::request() const noexcept {
+    // Acquire: pairs with the release store when the session ends; a process id that another
+    // session may have by now is not used.
+    if (!target_ || target_->over.load(std::memory_order_acquire)) {
+        return false;
+    }
+    // Release: pairs with the acquire load in connection::is_doomed(). It stands before the
+    // sending, so a holder whose command was canceled finds it set.
+    target_->asked.store(true, std::memory_order_release);
+    return target_->sender->send(*target_);
+}
+
+}  // namespace ropeway::postgres

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Private: sends cancel requests without a wait on the thread that asks. libpq's own PQcancel waits
+// for a connect, for the bytes and for the server's answer; here what is not sent at once is
+// finished by one thread that polls all requests under way, each with a deadline.
+//
+// Owned by the settings and the connections made from them. Thread safety: send() from any thread.
+// The thread is named "pg cancel", begins with the first request that is not sent at once, and is
+// joined in the destructor, which gives up what is under way.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include <sys/socket.h>
+
+namespace ropeway::postgres::detail {
+
+/// Where a backend's cancel requests go, and the key they show. Kind of a capability: never logged.
+struct cancel_target {
+    sockaddr_storage address{};
+    socklen_t address_size = 0;
+    std::uint32_t backend_pid = 0;
+    std::uint32_t secret = 0;
+    std::chrono::milliseconds timeout{2000};
+    std::shared_ptr<class cancel_sender> sender{};
+    /// Set by whoever asks; read by the connection, which is then doomed. Released with the
+    /// request's sending on the same thread or another: see cancel_token::request().
+    std::atomic<bool> asked{false};
+    /// Set when the session ends: its process id may belong to another one from then on.
+    std::atomic<bool> over{false};
+};
+
+class cancel_sender {
+  public:
+    cancel_sender() noexcept = default;
+    cancel_sender(const cancel_sender&) = delete;
+    cancel_sender& operator=(const cancel_sender&) = delete;
+    ~cancel_sender();
+
+    /// Begins a request; never waits. @return false if it could not be begun
+    bool send(const cancel_target& target) noexcept;
+
+  private:
+    using time_point = std::chrono::steady_clock::time_point;
+    /// A request whose socket is still connecting.
+    struct pending {
+        int fd = -1;
+        time_point end{};
+        std::array<unsigned char, 16> bytes{};
+    };
+    void hand_over(const pending& request);
+    void run() noexcept;
+    bool turn(std::vector<pending>& under_way) noexcept;
+
+    std::mutex lock_;
+    std::vector<pending> handed_over_{};  // guarded by lock_
+    bool ended_ = false;                  // guarded by lock_
+    std::thread thread_{};                // guarded by lock_ until the destructor
+    int wake_fd_ = -1;                    // constant once the thread has begun
+};
+
+}  // namespace ropeway::postgres::detail

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Private: the one place that includes libpq, and owners of what it hands out.
+#pragma once
+
+#include <memory>
+
+#include <libpq-fe.h>
+
+namespace ropeway::postgres::detail {
+
+struct end_connection {
+    void operator()(PGconn* pg) const noexcept { PQfinish(pg); }
+};
+struct end_result {
+    void operator()(PGresult* rows) const noexcept { PQclear(rows); }
+};
+using pq_result = std::unique_ptr<PGresult, end_result>;
+
+/// What is null for libpq is empty here.
+[[nodiscard]] inline const char* or_empty(const char* text) noexcept {
+    return text == nullptr ? "" : text;
+}
+
+}  // namespace ropeway::postgres::detail

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Acquire: the thread's last slot, then a scan, each by one CAS; what it took is looked at, and
+// probed where it lay idle for long, within the caller's deadline. Who finds nothing waits in turn.
+#include <algorithm>
+#include <utility>
+
+#include "lease_hint.hpp"
+#include "resource_parts.hpp"
+#include "stack_walk.hpp"
+
+namespace ropeway::detail {
+
+bool resource_core::parts::claim(lease_block& slot) noexcept {
+    // seq_cst: invariant 2, a waiter's look for idle slots; pairs with give_back's and to_idle's
+    std::uint64_t word = slot.word.load(std::memory_order_seq_cst);
+    return lease_word::phase(word) == slot_phase::idle &&
+           // acquire: pairs with the release of who made it idle: the resource is as he left it
+           slot.word.compare_exchange_strong(word, lease_word::into(word, slot_phase::active),
+                                             std::memory_order_acquire, std::memory_order_relaxed);
+}
+
+std::uint32_t resource_core::parts::take_by_scan() noexcept {
+    const std::uint32_t used = used_.load(std::memory_order_acquire);  // pairs with grow()
+    std::uint32_t busy = 0;
+    for (std::uint32_t i = 0; i != used; ++i) {
+        lease_block& slot = leases_[i];
+        if (claim(slot)) {
+            // relaxed: a number; those behind are counted for the peak as well
+            for (std::uint32_t k = i + 1; k != used; ++k) {
+                const auto word = leases_[k].word.load(std::memory_order_relaxed);
+                busy += lease_word::phase(word) == slot_phase::active ? 1U : 0U;
+            }
+            raise_peak(busy + 1);
+            return i;
+        }
+        // relaxed: a number
+        const auto word = slot.word.load(std::memory_order_relaxed);
+        busy += lease_word::phase(word) == slot_phase::active ? 1U : 0U;
+    }
+    return no_slot;
+}
+
+std::uint32_t resource_core::parts::take_oldest() noexcept {
+    const std::uint32_t used = used_.load(std::memory_order_acquire);  // pairs with grow()
+    for (;;) {
+        std::uint32_t best = no_slot;
+        std::uint64_t oldest = ~std::uint64_t{0};
+        std::uint32_t busy = 0;
+        for (std::uint32_t i = 0; i != used; ++i) {
+            // seq_cst: as in claim()
+            const auto phase = lease_word::phase(leases_[i].word.load(std::memory_order_seq_cst));
+            // relaxed: another's return in between makes the choice a little less old
+            const auto since = leases_[i].returned_at.load(std::memory_order_relaxed);
+            busy += phase == slot_phase::active ? 1U : 0U;
+            if (phase == slot_phase::idle && since < oldest) {
+                oldest = since;
+                best = i;
+            }
+        }
+        if (best == no_slot) {
+            return no_slot;
+        }
+        if (claim(leases_[best])) {
+            raise_peak(busy + 1);
+            return best;
+        }
+    }
+}
+
+bool resource_core::parts::enter(bool priority) noexcept {
+    if (params_.reserved == 0) [[likely]] {
+        return true;
+    }
+    // relaxed: a limit at a boundary; see reserved
+    const std::uint32_t most = max_size_.load(std::memory_order_relaxed);
+    const std::uint32_t limit = priority ? most : most - std::min(most, params_.reserved);
+    // seq_cst: invariant 2; a waiter's look pairs with leave()
+    std::uint32_t out = out_.load(std::memory_order_seq_cst);
+    do {
+        if (out >= limit) {
+            return false;
+        }
+    } while (!out_.compare_exchange_weak(out, out + 1, std::memory_order_seq_cst,
+                                         std::memory_order_seq_cst));  // the same
+    return true;
+}
+
+void resource_core::parts::leave() noexcept {
+    if (params_.reserved != 0) [[unlikely]] {
+        out_.fetch_sub(1, std::memory_order_seq_cst);  // invariant 2; pairs with enter()
+    }
+}
+
+std::uint32_t resource_core::parts::take(bool priority) noexcept {
+    if (!enter(priority)) {
+        return no_slot;
+    }
+    std::uint32_t got = no_slot;
+    if (params_.order == idle_order::last_used) {
+        const lease_hint& hint = hint_for(id_);
+        got = hint.pool == id_ && claim(leases_[hint.slot]) ? hint.slot : take_by_scan();
+    } else {
+        got = take_oldest();
+    }
+    if (got == no_slot) {
+        leave();
+    }
+    return got;
+}
+
+core_lease resource_core::parts::lend(std::uint32_t slot, std::uint64_t now, site where,
+                                      bool waited) noexcept {
+    lease_block& block = leases_[slot];
+    lease_hint& hint = hint_for(id_);
+    if (hint.pool != id_) [[unlikely]] {
+        hint = {.pool = id_, .slot = slot, .cells = holds_.adopt()};
+    }
+    hint.slot = slot;
+    // relaxed (all): written by the holder alone; reports read them as numbers and look at the
+    // word before and after
+    block.acquired_at.store(now, std::memory_order_relaxed);
+    block.who.store(lease_who::acquired(where.id(), thread_number()), std::memory_order_relaxed);
+    walk_stack(block.stack);
+    block.acquired.store(block.acquired.load(std::memory_order_relaxed) + 1,
+                         std::memory_order_relaxed);
+    if (waited) {
+        block.waited.store(block.waited.load(std::memory_order_relaxed) + 1,
+                           std::memory_order_relaxed);
+    }
+    const std::uint64_t word = block.word.load(std::memory_order_relaxed);
+    return {.resource = block.resource.load(std::memory_order_relaxed),
+            .from = {.core = nullptr, .slot = slot, .generation = lease_word::generation(word)}};
+}
+
+bool resource_core::parts::ready(std::uint32_t slot, std::uint64_t now,
+                                 caller_deadline* deadline) noexcept {
+    lease_block& block = leases_[slot];
+    // relaxed: the claim acquired it
+    pooled_resource& what = *block.resource.load(std::memory_order_relaxed);
+    const resource_health health = what.check();
+    if (health == resource_health::dead) [[unlikely]] {
+        reject(slot, static_cast<std::uint8_t>(close_reason::failed_check));
+        return false;
+    }
+    const auto idle = static_cast<std::int64_t>(
+        now - block.returned_at.load(std::memory_order_relaxed));  // the claim acquired it
+    const bool doubtful = health == resource_health::doubtful;
+    if (doubtful || idle >= probe_after_) [[unlikely]] {
+        if (doubtful && (deadline == nullptr || params_.validate == validation::passive_only)) {
+            reject(slot, static_cast<std::uint8_t>(slot_verdict::probe));
+            return false;
+        }
+        if (deadline != nullptr && !ready_by_probe(slot, *deadline)) {
+            return false;
+        }
+    }
+    if (params_.hooks.before_acquire && !params_.hooks.before_acquire(what)) [[unlikely]] {
+        reject(slot, static_cast<std::uint8_t>(close_reason::hook));
+        return false;
+    }
+    return true;
+}
+
+bool resource_core::parts::ready_by_probe(std::uint32_t slot, caller_deadline& deadline) noexcept {
+    // relaxed: the claim acquired it
+    pooled_resource& what = *leases_[slot].resource.load(std::memory_order_relaxed);
+    const auto began = time_.now();
+    const auto until = std::min(deadline.end(), began + params_.probe_timeout);
+    if (!probe_here(what, until)) {
+        reject(slot, static_cast<std::uint8_t>(close_reason::failed_probe));
+        return false;
+    }
+    const auto ended = time_.now();
+    // relaxed: a number for reports
+    checked_at_.store(ended.time_since_epoch().count(), std::memory_order_relaxed);
+    const std::lock_guard hold(figures_lock_);
+    validates_.record(static_cast<std::uint64_t>((ended - began).count()));
+    return true;
+}
+
+bool resource_core::parts::probe_here(pooled_resource& what, resource_clock_point until) noexcept {
+    resource_step step = what.begin(resource_task::probe);
+    while (step.state != step_state::done) {
+        if (step.state == step_state::failed) {
+            return false;
+        }
+        const auto now = time_.now();
+        if (now >= until) {
+            return false;
+        }
+        const auto end =
+            step.after >= std::chrono::nanoseconds{0} ? std::min(until, now + step.after) : until;
+        if (step.fd >= 0) {
+            const short events = step.state == step_state::wants_read    ? POLLIN
+                                 : step.state == step_state::wants_write ? POLLOUT
+                                                                         : POLLIN | POLLOUT;
+            if (time_.poll(step.fd, events, end) == 0 && time_.now() >= until) {
+                return false;
+            }
+        } else {
+            std::atomic<std::uint32_t> never{0};
+            while (time_.now() < end) {
+                time_.wait(never, 0, end);
+            }
+        }
+        step = what.resume();
+    }
+    return true;
+}
+
+core_acquired resource_core::parts::acquire(std::chrono::nanoseconds timeout, bool priority,
+                                            site where) {
+    caller_deadline deadline{time_, timeout.count() > 0 ? timeout : params_.acquire_timeout};
+    // seq_cst: invariant 1; pairs with enqueue()
+    if (door_.load(std::memory_order_seq_cst) == 0 && at_home()) [[likely]] {
+        for (;;) {
+            const std::uint32_t slot = take(priority);
+            if (slot == no_slot) {
+                break;
+            }
+            const std::uint64_t now = stamp();
+            if (ready(slot, now, &deadline)) [[likely]] {
+                return {.got = lend(slot, now, where, false), .error = nullptr};
+            }
+            if (deadline.passed()) {
+                return failed(resource_error_kind::timeout, deadline);
+            }
+        }
+    }
+    return acquire_waiting(deadline, priority, where);
+}
+
+core_lease resource_core::parts::try_acquire(site where) noexcept {
+    // seq_cst: invariant 1; pairs with enqueue()
+    while (door_.load(std::memory_order_seq_cst) == 0 && at_home()) {
+        const std::uint32_t slot = take(false);
+        if (slot == no_slot) {
+            break;
+        }
+        const std::uint64_t now = stamp();
+        if (ready(slot, now, nullptr)) {
+            return lend(slot, now, where, false);
+        }
+    }
+    return {};
+}
+
+}  // namespace ropeway::detail

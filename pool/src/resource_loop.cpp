@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One turn of the I/O thread: what came back, tasks whose descriptor or time has come, idle
+// resources, upkeep, missing resources, then what to wait for. No step waits.
+#include <algorithm>
+
+#include "resource_parts.hpp"
+
+namespace ropeway::detail {
+
+namespace {
+/// While leases go on, how often the pool looks which slots have become idle and are to be watched:
+/// a descriptor that is in use is not polled, or each answer would wake the thread.
+constexpr std::chrono::milliseconds watch_every{50};
+}  // namespace
+
+resource_loop::interest resource_core::parts::turn() noexcept {
+    now_ = time_.now();
+    stamp_now_ = stamp();
+    grow();
+    take_notices();
+    step_tasks();
+    look_at_idle();
+    // relaxed: an order; what goes with it is atomic itself
+    if (end_at_.load(std::memory_order_relaxed) != 0) {
+        end_turn();
+    } else {
+        scan_leaks();
+        if (now_ >= upkeep_at_) {
+            upkeep_at_ = now_ + params_.maintenance_interval;
+            shrink();
+        }
+        open_missing();
+        answer_start(count());
+    }
+    tell_state();
+    return plan();
+}
+
+void resource_core::parts::grow() noexcept {
+    // relaxed: an order
+    const std::uint32_t wanted = max_size_.load(std::memory_order_relaxed);
+    if (wanted <= tasks_.size()) {
+        return;
+    }
+    leases_.make(wanted);
+    tasks_.resize(wanted);
+    fds_.reserve(wanted);
+    fd_slots_.reserve(wanted);
+    used_.store(wanted, std::memory_order_release);  // pairs with every scan: the blocks are made
+}
+
+void resource_core::parts::set_phase(std::uint32_t slot, slot_phase phase) noexcept {
+    lease_block& block = leases_[slot];
+    // relaxed: this thread's own
+    const std::uint64_t word = block.word.load(std::memory_order_relaxed);
+    // release: pairs with whoever reads the slot's figures by its phase
+    block.word.store(lease_word::into(word, phase), std::memory_order_release);
+}
+
+void resource_core::parts::take_notices() noexcept {
+    return_notice notice;
+    while (returns_.pop(notice)) {
+        take_notice(notice);
+    }
+}
+
+void resource_core::parts::take_notice(const return_notice& notice) noexcept {
+    if (notice.kind == return_notice::what::slot) {
+        take_return(notice.slot);
+        return;
+    }
+    resource_event event;
+    event.kind = notice.kind == return_notice::what::acquired ? resource_event_kind::acquired
+                 : notice.kind == return_notice::what::released
+                     ? resource_event_kind::released
+                     : resource_event_kind::leak_returned;
+    // relaxed: a number
+    event.resource = leases_[notice.slot].number.load(std::memory_order_relaxed);
+    event.lasted = std::chrono::nanoseconds{notice.lasted_ns};
+    event.site = lease_who::acquire_site(notice.who);
+    event.thread = lease_who::acquire_thread(notice.who);
+    tell(event);
+}
+
+void resource_core::parts::take_return(std::uint32_t slot) noexcept {
+    // acquire: pairs with the return: the resource is as its holder left it
+    const std::uint64_t word = leases_[slot].word.load(std::memory_order_acquire);
+    const std::uint8_t verdict = lease_word::verdict(word);
+    if (verdict == static_cast<std::uint8_t>(slot_verdict::reset)) {
+        begin(slot, resource_task::reset, params_.reset_timeout);
+        return;
+    }
+    if (verdict == static_cast<std::uint8_t>(slot_verdict::probe)) {
+        set_phase(slot, slot_phase::checking);
+        begin(slot, resource_task::probe, params_.probe_timeout);
+        return;
+    }
+    const auto why = static_cast<close_reason>(verdict);
+    if (why == close_reason::failed_probe) {
+        rest_or_empty(slot, true);
+    }
+    const bool dead = why == close_reason::failed_check || why == close_reason::failed_probe ||
+                      why == close_reason::broken;
+    if (!dead) {
+        close(slot, why);
+        return;
+    }
+    pooled_resource& what = *tasks_[slot].owned;
+    const resource_error error = what.error();
+    note_error(error);
+    if (why != close_reason::broken) {
+        resource_event event;
+        event.kind = resource_event_kind::check_failed;
+        event.resource = leases_[slot].number.load(std::memory_order_relaxed);  // relaxed: own
+        event.error = &error;
+        tell(event);
+    }
+    tell_liveness(liveness_input::failure);
+    drop(slot, why);
+}
+
+void resource_core::parts::step_tasks() noexcept {
+    // Descriptors first: what is ready is served before its deadline is looked at.
+    for (std::size_t i = 0; i != fds_.size(); ++i) {
+        const std::uint32_t slot = fd_slots_[i];
+        if (fds_[i].revents == 0) {
+            continue;
+        }
+        if (tasks_[slot].running) {
+            take_step(slot, tasks_[slot].owned->resume());
+        } else {
+            look_at(slot);
+        }
+    }
+    fds_.clear();
+    fd_slots_.clear();
+    for (std::uint32_t slot = 0; slot != tasks_.size(); ++slot) {
+        if (tasks_[slot].running && now_ >= tasks_[slot].resume_at) {
+            take_step(slot, tasks_[slot].owned->resume());
+        }
+        if (tasks_[slot].running && now_ >= tasks_[slot].deadline) {
+            task_ended(slot, false, true);
+        }
+    }
+}
+
+void resource_core::parts::look_at(std::uint32_t slot) noexcept {
+    lease_block& block = leases_[slot];
+    std::uint64_t word = block.word.load(std::memory_order_relaxed);  // relaxed: the CAS decides
+    if (lease_word::phase(word) != slot_phase::idle ||
+        // acquire: pairs with who made it idle
+        !block.word.compare_exchange_strong(word, lease_word::into(word, slot_phase::checking),
+                                            std::memory_order_acquire, std::memory_order_relaxed)) {
+        watch_at_ = now_ + watch_every;  // somebody leased it: its input is his
+        return;
+    }
+    switch (tasks_[slot].owned->check()) {
+        case resource_health::usable: to_idle(slot); break;
+        case resource_health::doubtful:
+            begin(slot, resource_task::probe, params_.probe_timeout);
+            break;
+        case resource_health::dead:
+            block.word.store(
+                lease_word::make(lease_word::generation(word), slot_phase::returning, 0,
+                                 static_cast<std::uint8_t>(close_reason::failed_check)),
+                std::memory_order_relaxed);  // relaxed: read by this thread
+            take_return(slot);
+            break;
+    }
+}
+
+void resource_core::parts::look_at_idle() noexcept {
+    const bool evict = evict_.exchange(false, std::memory_order_acquire);  // pairs with soft_evict
+    // relaxed: an order
+    const std::uint32_t most = max_size_.load(std::memory_order_relaxed);
+    for (std::uint32_t slot = 0; slot != tasks_.size(); ++slot) {
+        const bool too_many = slot >= most;
+        const bool aged = now_ >= tasks_[slot].expires_at;
+        if (evict || too_many || aged) {
+            retire(slot, aged && !evict && !too_many ? close_reason::age : close_reason::evicted);
+        }
+    }
+    probe_due();
+}
+
+void resource_core::parts::retire(std::uint32_t slot, close_reason why) noexcept {
+    lease_block& block = leases_[slot];
+    // relaxed: the CAS decides
+    std::uint64_t word = block.word.load(std::memory_order_relaxed);
+    for (;;) {
+        const slot_phase phase = lease_word::phase(word);
+        if (phase == slot_phase::idle) {
+            // acquire: pairs with who made it idle
+            if (block.word.compare_exchange_weak(word, lease_word::into(word, slot_phase::closing),
+                                                 std::memory_order_acquire,
+                                                 std::memory_order_relaxed)) {
+                close(slot, why);
+                return;
+            }
+        } else if (phase == slot_phase::active) {
+            const std::uint64_t verdict = why == close_reason::age ? 0x100 : 0;
+            // relaxed: the holder reads the flag in the CAS of his return
+            if ((word & lease_word::retire) != 0 ||
+                block.word.compare_exchange_weak(word, word | lease_word::retire | verdict,
+                                                 std::memory_order_relaxed,
+                                                 std::memory_order_relaxed)) {
+                return;
+            }
+        } else {
+            if (phase == slot_phase::returning || phase == slot_phase::checking) {
+                tasks_[slot].retire = true;
+                tasks_[slot].reason = why;
+            }
+            return;
+        }
+    }
+}
+
+resource_loop::interest resource_core::parts::plan() noexcept {
+    using std::chrono::hours;
+    next_ = now_ + hours{1};
+    const bool ending = end_at_.load(std::memory_order_relaxed) != 0;  // relaxed: an order
+    if (!ending) {
+        next_ = std::min(next_, upkeep_at_);
+        if (params_.leak_timeout.count() != 0) {
+            next_ = std::min<resource_clock_point>(next_, now_ + params_.leak_timeout);
+        }
+        if (retry_pending_) {
+            next_ = std::min(next_, retry_at_);
+        }
+        if (!leak_times_.empty()) {
+            next_ = std::min<resource_clock_point>(next_,
+                                                   leak_times_.front() + std::chrono::seconds{60});
+        }
+        next_ = std::min(next_, probe_next_);
+    } else {
+        next_ = std::min(next_, end_point());
+    }
+    unwatched_ = false;
+    for (std::uint32_t slot = 0; slot != tasks_.size(); ++slot) {
+        plan_slot(slot);
+    }
+    if (unwatched_) {
+        next_ = std::min<resource_clock_point>(next_, std::max(watch_at_, now_ + watch_every));
+    }
+    return {.fds = fds_, .next = next_};
+}
+
+void resource_core::parts::plan_slot(std::uint32_t slot) noexcept {
+    task_block& task = tasks_[slot];
+    if (task.running) {
+        next_ = std::min({next_, task.deadline, task.resume_at});
+        if (task.fd >= 0) {
+            fds_.push_back({.fd = task.fd, .events = task.events, .revents = 0});
+            fd_slots_.push_back(slot);
+        }
+        return;
+    }
+    // acquire: an idle resource is asked for its descriptor, which its last holder left
+    const std::uint64_t word = leases_[slot].word.load(std::memory_order_acquire);
+    const slot_phase phase = lease_word::phase(word);
+    if (phase == slot_phase::quarantined) {
+        next_ = std::min(next_, task.history.until());
+        return;
+    }
+    if (phase != slot_phase::idle && phase != slot_phase::active) {
+        return;
+    }
+    if (task.expires_at > now_) {
+        next_ = std::min(next_, task.expires_at);
+    }
+    if (phase == slot_phase::active) {
+        plan_lease(slot, word);
+    }
+    if (task.watch_fd < 0) {
+        return;
+    }
+    // A slot that was leased a moment ago will be again: it is watched once it has lain still.
+    // relaxed: a choice of what to watch
+    const std::uint64_t since = leases_[slot].returned_at.load(std::memory_order_relaxed);
+    const bool still = since == task.idled_at || between(since, stamp_now_) >= 1'000'000;
+    if (phase == slot_phase::idle && still && watch_at_ <= now_) {
+        fds_.push_back({.fd = task.watch_fd, .events = POLLIN | POLLRDHUP, .revents = 0});
+        fd_slots_.push_back(slot);
+    } else {
+        unwatched_ = true;
+    }
+}
+
+void resource_core::parts::plan_lease(std::uint32_t slot, std::uint64_t word) noexcept {
+    if (params_.leak_timeout.count() == 0 || (word & lease_word::overdue) != 0) {
+        return;
+    }
+    // relaxed: a lease that began a moment ago is looked at again at its own time
+    const std::uint64_t at = leases_[slot].acquired_at.load(std::memory_order_relaxed);
+    const auto held = std::chrono::nanoseconds{between(at, stamp_now_)};
+    const auto rest = std::max<std::chrono::nanoseconds>(params_.leak_timeout - held,
+                                                         std::chrono::microseconds{100});
+    next_ = std::min<resource_clock_point>(next_, now_ + rest);
+}
+
+}  // namespace ropeway::detail

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The inside of resource_core: who may touch what, and how no hand-over is lost. One per pool.
+//
+// Invariants (see resource_slot.hpp for those of one slot)
+// 1. A newcomer takes an idle slot only if it saw door_ == 0: no waiter stood in the queue at a
+//    moment after its acquire() began. So it overtakes nobody who waited before it came.
+// 2. A waiter enters the queue and counts itself in door_ (under lock_), and then looks for idle
+//    slots. Whoever makes a slot idle does so, and then looks at door_. All four are seq_cst: of
+//    the two looks at least one sees what the other one did. So no slot lies idle while somebody
+//    waits whom it could serve, once both have finished.
+// 3. Slots are handed over under lock_, to the first waiter; a waiter leaves the queue under lock_:
+//    handed, timed out or ended, and exactly one of them.
+// 4. The I/O thread alone opens, closes, probes idle ones and resets; it never holds lock_ while it
+//    calls a resource, a hook or the observer.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <sys/types.h>
+
+#include <ropeway/pool/histogram.hpp>
+#include <ropeway/pool/liveness.hpp>
+#include <ropeway/pool/reconnect_schedule.hpp>
+#include <ropeway/pool/resource_core.hpp>
+#include <ropeway/pool/tick_clock.hpp>
+#include <ropeway/pool/violation.hpp>
+
+#include "hold_times.hpp"
+#include "lease_storage.hpp"
+#include "process_mark.hpp"
+#include "resource_slot.hpp"
+#include "return_queue.hpp"
+#include "waiter_queue.hpp"
+
+namespace ropeway::detail {
+
+inline constexpr std::uint32_t no_slot = 0xFFFF'FFFF;
+
+/// Bits of the door: the lower half counts waiters.
+namespace door_bits {
+inline constexpr std::uint64_t waiters = 0xFFFF'FFFF;
+inline constexpr std::uint64_t suspended = std::uint64_t{1} << 32;
+inline constexpr std::uint64_t closed = std::uint64_t{1} << 33;  ///< not started, ending or ended
+}  // namespace door_bits
+
+/// What the I/O thread is told through the queue.
+struct return_notice {
+    enum class what : std::uint8_t { slot, acquired, released, leak_returned };
+    what kind = what::slot;
+    std::uint32_t slot = 0;
+    std::uint64_t lasted_ns = 0;
+    std::uint64_t who = 0;
+};
+
+/// A caller's deadline, read from the clock when it is first needed.
+class caller_deadline {
+  public:
+    caller_deadline(resource_time& time, std::chrono::nanoseconds timeout) noexcept
+        : time_(time), timeout_(timeout) {}
+    [[nodiscard]] resource_clock_point began() noexcept {
+        if (!known_) {
+            known_ = true;
+            began_ = time_.now();
+        }
+        return began_;
+    }
+    [[nodiscard]] resource_clock_point end() noexcept { return began() + timeout_; }
+    [[nodiscard]] bool passed() noexcept { return time_.now() >= end(); }
+
+  private:
+    resource_time& time_;
+    std::chrono::nanoseconds timeout_;
+    resource_clock_point began_{};
+    bool known_ = false;
+};
+
+/// Slots by phase, of one scan.
+struct slot_counts {
+    std::array<std::uint32_t, 8> of{};
+    [[nodiscard]] std::uint32_t operator[](slot_phase phase) const noexcept {
+        return of[static_cast<std::size_t>(phase)];
+    }
+    /// Leased, or returned and not yet ready.
+    [[nodiscard]] std::uint32_t active() const noexcept {
+        return (*this)[slot_phase::active] + (*this)[slot_phase::returning];
+    }
+    /// Ready, or being looked at.
+    [[nodiscard]] std::uint32_t idle() const noexcept {
+        return (*this)[slot_phase::idle] + (*this)[slot_phase::checking];
+    }
+    [[nodiscard]] std::uint32_t open() const noexcept { return active() + idle(); }
+};
+
+struct resource_core::parts final : public resource_loop {
+    parts(make_resource make, resource_pool_params params);
+    parts(const parts&) = delete;
+    parts& operator=(const parts&) = delete;
+    ~parts() override;
+
+    // --- callers (resource_acquire.cpp) ---
+    core_acquired acquire(std::chrono::nanoseconds timeout, bool priority, site where);
+    core_lease try_acquire(site where) noexcept;
+    std::uint32_t take(bool priority) noexcept;
+    std::uint32_t take_hinted() noexcept;
+    std::uint32_t take_by_scan() noexcept;
+    std::uint32_t take_oldest() noexcept;
+    bool claim(lease_block& slot) noexcept;
+    bool enter(bool priority) noexcept;
+    void leave() noexcept;
+    bool ready(std::uint32_t slot, std::uint64_t now, caller_deadline* deadline) noexcept;
+    bool ready_by_probe(std::uint32_t slot, caller_deadline& deadline) noexcept;
+    bool probe_here(pooled_resource& what, resource_clock_point until) noexcept;
+    core_lease lend(std::uint32_t slot, std::uint64_t now, site where, bool waited) noexcept;
+    core_acquired acquire_waiting(caller_deadline& deadline, bool priority, site where);
+    bool enqueue(waiter& me, resource_error_kind& refused) noexcept;
+    bool leave_queue(waiter& me) noexcept;
+    core_acquired failed(resource_error_kind kind, caller_deadline& deadline);
+    resource_error_kind why_late() const noexcept;
+    void note_wait(std::uint64_t ns) noexcept;
+    void serve_waiters() noexcept;
+    waiter* hand_over() noexcept;
+    void end_waiters(resource_error_kind why) noexcept;
+
+    // --- returns (resource_return.cpp) ---
+    bool give_back(const lease_origin& from, site_id where, bool claimed) noexcept;
+    bool give_back(lease_ticket ticket, site where);
+    pooled_resource* peek(lease_ticket ticket) noexcept;
+    void add_uses(const lease_origin& from, std::uint64_t uses) noexcept;
+    void doom(const lease_origin& from) noexcept;
+    std::uint8_t judge(lease_block& slot, std::uint64_t word) noexcept;
+    void reject(std::uint32_t slot, std::uint8_t verdict) noexcept;
+    void to_loop(const return_notice& what) noexcept;
+    void after_return(std::uint64_t door) noexcept;
+    void drop_leftovers() noexcept;
+    void report(violation_kind kind, std::uint32_t slot, std::uint32_t generation,
+                culprit second) const noexcept;
+
+    // --- reports (resource_report.cpp) ---
+    resource_snapshot snapshot() const noexcept;
+    resource_times times() const;
+    std::vector<lease_holder> holders() const;
+    lease_holder holder_of(std::uint32_t slot, std::uint64_t now) const;
+    void add_ages(resource_snapshot& now) const noexcept;
+    slot_counts count() const noexcept;
+    void raise_peak(std::uint32_t active) const noexcept;
+
+    // --- the I/O thread (resource_loop.cpp, resource_tasks.cpp, resource_upkeep.cpp) ---
+    interest turn() noexcept override;
+    void grow() noexcept;
+    void take_notices() noexcept;
+    void take_notice(const return_notice& notice) noexcept;
+    void take_return(std::uint32_t slot) noexcept;
+    void step_tasks() noexcept;
+    void look_at_idle() noexcept;
+    void look_at(std::uint32_t slot) noexcept;
+    interest plan() noexcept;
+    void plan_slot(std::uint32_t slot) noexcept;
+    void plan_lease(std::uint32_t slot, std::uint64_t word) noexcept;
+
+    void begin(std::uint32_t slot, resource_task task, std::chrono::nanoseconds timeout) noexcept;
+    void take_step(std::uint32_t slot, const resource_step& step) noexcept;
+    void task_ended(std::uint32_t slot, bool well, bool late) noexcept;
+    void open_ended(std::uint32_t slot, bool well, bool late) noexcept;
+    void probe_ended(std::uint32_t slot, bool well, bool late) noexcept;
+    void to_idle(std::uint32_t slot) noexcept;
+    void close(std::uint32_t slot, close_reason why) noexcept;
+    void drop(std::uint32_t slot, close_reason why) noexcept;
+    void failed_open(std::uint32_t slot, const resource_error& why) noexcept;
+    void rest_or_empty(std::uint32_t slot, bool failed) noexcept;
+    void set_phase(std::uint32_t slot, slot_phase phase) noexcept;
+
+    void open_missing() noexcept;
+    bool open_slot(std::uint32_t slot) noexcept;
+    void retire(std::uint32_t slot, close_reason why) noexcept;
+    bool close_idle(std::uint32_t slot, close_reason why) noexcept;
+    void probe_due() noexcept;
+    void shrink() noexcept;
+    void scan_leaks() noexcept;
+    void tell_leak(std::uint32_t slot, std::uint64_t word, std::uint64_t age_ns) noexcept;
+    void tell_state() noexcept;
+    void set_state(pool_state to) noexcept;
+    void tell_loss(const slot_counts& counts, bool ending) noexcept;
+    void tell_orders() noexcept;
+    void tell_liveness(liveness_input input) noexcept;
+    void tell(resource_event event) const noexcept;
+    void answer_start(const slot_counts& counts) noexcept;
+    void note_error(const resource_error& error) noexcept;
+    resource_error last_error() const;
+
+    // --- start and end (resource_core.cpp, resource_shutdown.cpp) ---
+    std::optional<pool_error> start();
+    void resize(std::uint32_t min_size, std::uint32_t max_size);
+    resource_shutdown_report shutdown(std::chrono::nanoseconds deadline);
+    void end_turn() noexcept;
+    bool end_slot(std::uint32_t slot, bool late) noexcept;
+    resource_clock_point end_point() const noexcept;
+    void force(std::uint32_t slot) noexcept;
+    void wake() noexcept;
+
+    // --- time ---
+    [[nodiscard]] std::uint64_t stamp() const noexcept {
+        return ticks_ ? tick_clock::now()
+                      : static_cast<std::uint64_t>(time_.now().time_since_epoch().count());
+    }
+    /// Nanoseconds from one stamp to a later one; 0 if another processor's clock is behind.
+    [[nodiscard]] std::uint64_t between(std::uint64_t then, std::uint64_t now) const noexcept {
+        const auto units = static_cast<std::int64_t>(now - then);
+        return units <= 0 ? 0
+               : ticks_   ? static_cast<std::uint64_t>(static_cast<double>(units) * ns_per_tick_)
+                          : static_cast<std::uint64_t>(units);
+    }
+    [[nodiscard]] bool at_home() const noexcept { return mark_.is_here(); }
+
+    // --- constant after construction ---
+    const make_resource make_;
+    const resource_pool_params params_;
+    resource_time& time_;
+    const bool ticks_;                ///< stamps are ticks, not the clock's nanoseconds
+    const double ns_per_tick_;        ///< of ticks_
+    const std::int64_t probe_after_;  ///< stamps of idleness from which acquire() probes
+    const std::uint64_t id_;          ///< never used twice in a process
+    const process_mark mark_;
+
+    // --- read on every acquire, written rarely ---
+    alignas(cache_block) std::atomic<std::uint64_t> door_{door_bits::closed};
+    std::atomic<std::uint32_t> used_{0};  ///< slots ever in use: the end of each scan
+    std::atomic<std::uint32_t> min_size_;
+    std::atomic<std::uint32_t> max_size_;
+    lease_storage leases_;
+
+    // --- shared ---
+    alignas(cache_block) std::atomic<std::uint32_t> out_{0};  ///< leases, where there is a reserve
+    hold_times holds_{};
+    return_queue<return_notice> returns_;
+    mutable std::mutex lock_{};
+    waiter_queue queue_{};                          ///< guarded by lock_
+    std::atomic<bool> room_{false};                 ///< the I/O thread can open for a waiter
+    std::atomic<std::uint32_t> waiting_first_{0};   ///< with priority; written under lock_
+    std::atomic<std::uint32_t> waiting_second_{0};  ///< without; written under lock_
+    mutable std::mutex figures_lock_{};
+    histogram_cells waits_{};    ///< guarded by figures_lock_; immediate ones are counted in slots
+    histogram_cells creates_{};  ///< guarded by figures_lock_
+    histogram_cells validates_{};  ///< guarded by figures_lock_
+    resource_error last_error_{};  ///< guarded by figures_lock_
+    resource_error open_error_{};  ///< of the latest open, if it failed; guarded by figures_lock_
+    mutable std::atomic<std::uint32_t> peak_{0};
+    std::atomic<std::uint64_t> timeouts_{0};
+    std::atomic<std::uint64_t> refused_{0};
+    std::atomic<std::uint64_t> opened_{0};
+    std::atomic<std::uint64_t> open_failed_{0};
+    std::atomic<std::uint64_t> leaks_{0};
+    std::atomic<std::uint32_t> recent_leaks_{0};
+    std::array<std::atomic<std::uint64_t>, close_reasons> closed_{};
+    std::atomic<std::int64_t> started_at_{0};  ///< the clock's nanoseconds, as the next two
+    std::atomic<std::int64_t> error_at_{-1};
+    std::atomic<std::int64_t> checked_at_{-1};
+    std::atomic<resource_error_kind> last_kind_{resource_error_kind::none};
+    std::atomic<resource_error_kind> open_kind_{resource_error_kind::none};
+    std::atomic<pool_state> state_{pool_state::initializing};
+    std::atomic<liveness_state> liveness_now_{liveness_state::connecting};
+    /// Longest wait in each of the latest slices of 10 s: slice number 24 | microseconds 40.
+    std::array<std::atomic<std::uint64_t>, 7> wait_slices_{};
+
+    // --- orders to the I/O thread ---
+    std::atomic<bool> evict_{false};
+    std::atomic<std::uint32_t> resized_from_{0};  ///< the maximum before; 0: not resized
+    std::atomic<std::uint32_t> suspend_told_{0};  ///< 1 suspended, 2 resumed; 0 nothing new
+    std::atomic<std::uint32_t> start_word_{0};    ///< 1 started, 2 failed
+    std::atomic<std::uint32_t> end_word_{0};      ///< 1: everything is closed or forced
+    std::atomic<std::int64_t> end_at_{0};         ///< the shutdown's deadline; 0: none
+    std::atomic<bool> ended_{false};              ///< no turn runs any more
+
+    // --- of the I/O thread alone ---
+    std::vector<task_block> tasks_{};
+    std::vector<pollfd> fds_{};
+    std::vector<std::uint32_t> fd_slots_{};
+    resource_clock_point now_{};
+    std::uint64_t stamp_now_ = 0;
+    resource_clock_point next_{};
+    resource_clock_point upkeep_at_{};
+    resource_clock_point watch_at_{};
+    resource_clock_point retry_at_{};
+    resource_clock_point tried_at_{};
+    resource_clock_point live_told_at_{};  ///< liveness was told something last
+    resource_clock_point probe_next_{};
+    resource_clock_point began_{};
+    resource_clock_point lost_at_{};
+    resource_clock_point end_began_{};
+    std::chrono::nanoseconds planned_delay_{};
+    bool retry_pending_ = false;
+    bool lost_ = false;
+    bool was_up_ = false;
+    bool probe_all_ = false;
+    bool unwatched_ = false;
+    std::uint32_t start_failures_ = 0;
+    std::uint64_t numbers_ = 0;
+    std::uint64_t random_;
+    class liveness live_;
+    reconnect_schedule schedule_;
+    std::vector<resource_clock_point> leak_times_{};
+
+    // --- of shutdown() ---
+    std::mutex end_lock_{};
+    std::optional<resource_shutdown_report> ended_report_{};  ///< guarded by end_lock_
+    std::vector<lease_holder> forced_{};  ///< written by the last turn, read after it
+    std::uint32_t closed_at_end_ = 0;     ///< the same
+    bool running_ = false;                ///< guarded by end_lock_
+};
+
+}  // namespace ropeway::detail

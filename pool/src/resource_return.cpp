@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Returns: a clean resource goes straight back by one CAS; every other one passes to the I/O
+// thread. Nothing here waits or throws, also while the pool ends and after it.
+#include <algorithm>
+#include <utility>
+
+#include <ropeway/pool/coarse_clock.hpp>
+
+#include "lease_hint.hpp"
+#include "resource_parts.hpp"
+#include "stack_walk.hpp"
+
+namespace ropeway::detail {
+
+namespace {
+constexpr auto clean = static_cast<std::uint8_t>(slot_verdict::none);
+constexpr auto needs_reset = static_cast<std::uint8_t>(slot_verdict::reset);
+constexpr std::uint8_t verdict_of(close_reason why) noexcept {
+    return static_cast<std::uint8_t>(why);
+}
+}  // namespace
+
+std::uint8_t resource_core::parts::judge(lease_block& slot, std::uint64_t word) noexcept {
+    // relaxed (both): the holder's own
+    pooled_resource& what = *slot.resource.load(std::memory_order_relaxed);
+    const std::uint64_t uses = slot.uses.load(std::memory_order_relaxed) + 1;
+    slot.uses.store(uses, std::memory_order_relaxed);
+    if (params_.hooks.after_release && !params_.hooks.after_release(what)) [[unlikely]] {
+        return verdict_of(close_reason::hook);
+    }
+    const return_state state = what.on_return();
+    if (state == return_state::broken || (word & lease_word::doomed) != 0) [[unlikely]] {
+        return verdict_of(close_reason::broken);
+    }
+    if (params_.max_uses != 0 && uses >= params_.max_uses) [[unlikely]] {
+        return verdict_of(close_reason::uses);
+    }
+    return state == return_state::dirty ? needs_reset : clean;
+}
+
+bool resource_core::parts::give_back(const lease_origin& from, site_id where,
+                                     bool claimed) noexcept {
+    if (!at_home()) [[unlikely]] {
+        return true;  // the parent's: nothing of it is touched here
+    }
+    lease_block& slot = leases_[from.slot];
+    // acquire: the lease may have come from another thread; pairs with its hand-over at the latest
+    std::uint64_t word = slot.word.load(std::memory_order_acquire);
+    const bool mine = lease_word::generation(word) == from.generation &&
+                      lease_word::phase(word) == slot_phase::active &&
+                      ((word & lease_word::returned) != 0) == claimed;
+    if (!mine) [[unlikely]] {
+        report(lease_word::generation(word) - from.generation <= 1
+                   ? violation_kind::double_put
+                   : violation_kind::put_after_reuse,
+               from.slot, from.generation,
+               {.action = slot_action::put, .site = where, .thread = thread_number()});
+        return false;
+    }
+    std::uint8_t verdict = judge(slot, word);
+    const std::uint64_t now = stamp();
+    // relaxed (all): the holder's own, and numbers for reports
+    const std::uint64_t held = between(slot.acquired_at.load(std::memory_order_relaxed), now);
+    const lease_hint& hint = hint_for(id_);
+    holds_.record(hint.pool == id_ ? hint.cells : hold_times::shared, held);
+    const std::uint64_t who =
+        lease_who::returned(slot.who.load(std::memory_order_relaxed), where, thread_number());
+    slot.who.store(who, std::memory_order_relaxed);
+    slot.returned_at.store(now, std::memory_order_relaxed);
+    // release: pairs with snapshot(), so that acquired >= released in each of them
+    slot.released.store(slot.released.load(std::memory_order_relaxed) + 1,
+                        std::memory_order_release);
+    std::uint64_t to = 0;
+    do {
+        // A flag may have come in between: the I/O thread wants it back, or reported it.
+        if (verdict == clean && (word & lease_word::retire) != 0) [[unlikely]] {
+            verdict = verdict_of(lease_word::verdict(word) == 0 ? close_reason::evicted
+                                                                : close_reason::age);
+        }
+        to = verdict == clean
+                 ? lease_word::make(from.generation + 1, slot_phase::idle)
+                 : lease_word::make(from.generation + 1, slot_phase::returning, 0, verdict);
+        // seq_cst: invariant 2, before the look at the door; the release half hands the resource on
+    } while (!slot.word.compare_exchange_weak(word, to, std::memory_order_seq_cst,
+                                              std::memory_order_relaxed));
+    leave();
+    if ((word & lease_word::overdue) != 0) [[unlikely]] {
+        to_loop({.kind = return_notice::what::leak_returned,
+                 .slot = from.slot,
+                 .lasted_ns = held,
+                 .who = who});
+    }
+    if (params_.observe_leases) [[unlikely]] {
+        to_loop({.kind = return_notice::what::released,
+                 .slot = from.slot,
+                 .lasted_ns = held,
+                 .who = who});
+    }
+    if (verdict != clean) {
+        to_loop({.kind = return_notice::what::slot, .slot = from.slot});
+    }
+    const std::uint64_t door = door_.load(std::memory_order_seq_cst);  // invariant 2
+    if (door != 0) [[unlikely]] {
+        after_return(door);
+    }
+    return true;
+}
+
+void resource_core::parts::after_return(std::uint64_t door) noexcept {
+    if ((door & door_bits::closed) != 0) {
+        wake();
+    } else if ((door & door_bits::waiters) != 0) {
+        serve_waiters();
+    }
+}
+
+void resource_core::parts::reject(std::uint32_t slot, std::uint8_t verdict) noexcept {
+    lease_block& block = leases_[slot];
+    // relaxed: this thread's own; flags that came in between do not matter to a verdict
+    const std::uint64_t word = block.word.load(std::memory_order_relaxed);
+    // release: pairs with take_return(); the generation stays, since nobody got a lease
+    block.word.store(
+        lease_word::make(lease_word::generation(word), slot_phase::returning, 0, verdict),
+        std::memory_order_release);
+    leave();
+    to_loop({.kind = return_notice::what::slot, .slot = slot});
+}
+
+void resource_core::parts::to_loop(const return_notice& what) noexcept {
+    returns_.push(what);
+    // seq_cst: of the end's drain and this look at least one sees the other
+    if (ended_.load(std::memory_order_seq_cst)) [[unlikely]] {
+        drop_leftovers();
+        return;
+    }
+    wake();
+}
+
+void resource_core::parts::drop_leftovers() noexcept {
+    const std::lock_guard hold(lock_);
+    return_notice notice;
+    while (returns_.pop(notice)) {
+        if (notice.kind != return_notice::what::slot) {
+            continue;
+        }
+        lease_block& block = leases_[notice.slot];
+        const std::uint64_t word = block.word.load(std::memory_order_acquire);  // pairs: its return
+        block.resource.load(std::memory_order_relaxed)->drop();  // relaxed: constant by now
+        block.word.store(lease_word::into(word, slot_phase::empty), std::memory_order_release);
+    }
+}
+
+void resource_core::parts::add_uses(const lease_origin& from, std::uint64_t uses) noexcept {
+    // relaxed (both): the holder's own
+    auto& of = leases_[from.slot].uses;
+    of.store(of.load(std::memory_order_relaxed) + uses, std::memory_order_relaxed);
+}
+
+void resource_core::parts::doom(const lease_origin& from) noexcept {
+    // relaxed: read by the holder himself, at his return
+    leases_[from.slot].word.fetch_or(lease_word::doomed, std::memory_order_relaxed);
+}
+
+bool resource_core::parts::give_back(lease_ticket ticket, site where) {
+    const std::uint64_t before = violations_of_this_thread();
+    const culprit second{.action = slot_action::put, .site = where.id(), .thread = thread_number()};
+    bool well = false;
+    // acquire: pairs with grow()
+    if (ticket.slot >= used_.load(std::memory_order_acquire) || ticket.generation == 0) {
+        report(violation_kind::foreign_pointer, ticket.slot, ticket.generation, second);
+    } else {
+        lease_block& slot = leases_[ticket.slot];
+        std::uint64_t word = slot.word.load(std::memory_order_acquire);  // as in the other one
+        bool claimed = false;
+        while (!claimed && lease_word::generation(word) == ticket.generation &&
+               lease_word::phase(word) == slot_phase::active &&
+               (word & lease_word::returned) == 0) {
+            // acquire: the same
+            claimed = slot.word.compare_exchange_weak(word, word | lease_word::returned,
+                                                      std::memory_order_acquire,
+                                                      std::memory_order_acquire);
+        }
+        if (claimed) {
+            well =
+                give_back({.core = nullptr, .slot = ticket.slot, .generation = ticket.generation},
+                          where.id(), true);
+        } else {
+            const std::uint32_t ahead = lease_word::generation(word) - ticket.generation;
+            const bool reused =
+                ahead > 1 || (ahead == 1 && lease_word::phase(word) == slot_phase::active);
+            report(ahead > 0x8000'0000 ? violation_kind::foreign_pointer
+                   : reused            ? violation_kind::put_after_reuse
+                                       : violation_kind::double_put,
+                   ticket.slot, ticket.generation, second);
+        }
+    }
+    throw_if_new(before, params_.on_violation);
+    return well;
+}
+
+pooled_resource* resource_core::parts::peek(lease_ticket ticket) noexcept {
+    const culprit second{.action = slot_action::read, .site = 0, .thread = thread_number()};
+    // acquire: pairs with grow()
+    if (ticket.slot >= used_.load(std::memory_order_acquire) || ticket.generation == 0) {
+        report(violation_kind::foreign_pointer, ticket.slot, ticket.generation, second);
+        return nullptr;
+    }
+    lease_block& slot = leases_[ticket.slot];
+    // acquire: pairs with the lease's own hand-over
+    const std::uint64_t word = slot.word.load(std::memory_order_acquire);
+    if (lease_word::generation(word) != ticket.generation ||
+        lease_word::phase(word) != slot_phase::active || (word & lease_word::returned) != 0) {
+        report(violation_kind::stale_read, ticket.slot, ticket.generation, second);
+        return nullptr;
+    }
+    return slot.resource.load(std::memory_order_relaxed);  // relaxed: ordered by the word
+}
+
+void resource_core::parts::report(violation_kind kind, std::uint32_t slot, std::uint32_t generation,
+                                  culprit second) const noexcept {
+    violation what;
+    what.kind = kind;
+    params_.name.copy(what.pool.data(), what.pool.size() - 1);
+    what.index = slot;
+    what.generation_held = generation;
+    second.at_ms = advance_coarse_clock();
+    what.second = second;
+    // acquire: pairs with grow()
+    if (kind != violation_kind::foreign_pointer && slot < used_.load(std::memory_order_acquire)) {
+        const lease_block& block = leases_[slot];
+        // relaxed (all): what a report says of a slot that others go on using
+        const std::uint64_t word = block.word.load(std::memory_order_relaxed);
+        const std::uint64_t who = block.who.load(std::memory_order_relaxed);
+        const bool out = lease_word::phase(word) == slot_phase::active;
+        const std::uint64_t at = out ? block.acquired_at.load(std::memory_order_relaxed)
+                                     : block.returned_at.load(std::memory_order_relaxed);
+        what.generation_found = lease_word::generation(word);
+        what.state_found = out ? slot_state::live : slot_state::free;
+        what.first = {
+            .action = out ? slot_action::acquired : slot_action::put,
+            .site = out ? lease_who::acquire_site(who) : lease_who::return_site(who),
+            .thread = out ? lease_who::acquire_thread(who) : lease_who::return_thread(who),
+            .at_ms = second.at_ms - static_cast<std::uint32_t>(between(at, stamp()) / 1'000'000)};
+        for (std::size_t i = 0; i != block.stack.size(); ++i) {
+            what.first_stack[i] = block.stack[i].load(std::memory_order_relaxed);
+        }
+    }
+    walk_stack(what.second_stack);
+    report_violation(what, params_.on_violation);
+}
+
+}  // namespace ropeway::detail

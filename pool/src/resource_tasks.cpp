@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Tasks of the I/O thread: opening, probing, resetting and closing, step by step, and what follows
+// from their ends.
+#include <algorithm>
+#include <utility>
+
+#include "resource_parts.hpp"
+
+namespace ropeway::detail {
+
+namespace {
+
+constexpr auto forever = resource_clock_point::max();
+
+/// A number in [0, 1) from a state that it advances (splitmix64).
+double next_random(std::uint64_t& state) noexcept {
+    state += 0x9E37'79B9'7F4A'7C15U;
+    std::uint64_t mixed = state;
+    mixed = (mixed ^ (mixed >> 30)) * 0xBF58'476D'1CE4'E5B9U;
+    mixed = (mixed ^ (mixed >> 27)) * 0x94D0'49BB'1331'11EBU;
+    mixed ^= mixed >> 31;
+    return static_cast<double>(mixed >> 11) * 0x1.0p-53;
+}
+
+resource_error late_error(resource_task task, std::chrono::nanoseconds limit) {
+    const char* const what = task == resource_task::open    ? "opening a connection"
+                             : task == resource_task::probe ? "a probe"
+                             : task == resource_task::reset ? "a reset"
+                                                            : "a farewell";
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(limit).count();
+    return {.kind = resource_error_kind::unavailable,
+            .code = {},
+            .text = std::string(what) + " was not done within " + std::to_string(ms) + " ms"};
+}
+
+}  // namespace
+
+void resource_core::parts::begin(std::uint32_t slot, resource_task task,
+                                 std::chrono::nanoseconds timeout) noexcept {
+    task_block& of = tasks_[slot];
+    of.task = task;
+    of.running = true;
+    of.began_at = now_;
+    of.deadline = now_ + timeout;
+    of.fd = -1;
+    of.resume_at = forever;
+    take_step(slot, of.owned->begin(task));
+}
+
+void resource_core::parts::take_step(std::uint32_t slot, const resource_step& step) noexcept {
+    task_block& of = tasks_[slot];
+    if (step.state == step_state::done || step.state == step_state::failed) {
+        task_ended(slot, step.state == step_state::done, false);
+        return;
+    }
+    of.fd = step.fd;
+    of.events = step.state == step_state::wants_read    ? POLLIN
+                : step.state == step_state::wants_write ? POLLOUT
+                                                        : POLLIN | POLLOUT;
+    of.resume_at = step.after.count() >= 0 ? now_ + step.after : forever;
+}
+
+void resource_core::parts::task_ended(std::uint32_t slot, bool well, bool late) noexcept {
+    task_block& of = tasks_[slot];
+    of.running = false;
+    of.fd = -1;
+    switch (of.task) {
+        case resource_task::open: open_ended(slot, well, late); break;
+        case resource_task::probe: probe_ended(slot, well, late); break;
+        case resource_task::reset:
+            if (well) {
+                to_idle(slot);
+            } else {
+                note_error(late ? late_error(of.task, params_.reset_timeout) : of.owned->error());
+                rest_or_empty(slot, true);
+                drop(slot, close_reason::failed_reset);
+            }
+            break;
+        case resource_task::close: drop(slot, of.reason); break;
+    }
+}
+
+void resource_core::parts::open_ended(std::uint32_t slot, bool well, bool late) noexcept {
+    task_block& of = tasks_[slot];
+    if (!well) {
+        failed_open(slot, late ? late_error(of.task, params_.connect_timeout) : of.owned->error());
+        return;
+    }
+    lease_block& block = leases_[slot];
+    // relaxed (all): numbers; the slot itself is handed on by to_idle()
+    block.number.store(++numbers_, std::memory_order_relaxed);
+    block.uses.store(0, std::memory_order_relaxed);
+    of.opened_at = now_;
+    of.checked_at = now_;
+    of.retire = false;
+    const double share = 1.0 - params_.max_age_jitter * next_random(random_);
+    const std::chrono::duration<double, std::nano> life =
+        std::chrono::nanoseconds{params_.max_age} * share;
+    of.expires_at = params_.max_age.count() == 0
+                        ? forever
+                        : now_ + std::chrono::duration_cast<std::chrono::nanoseconds>(life);
+    const auto lasted = now_ - of.began_at;
+    opened_.fetch_add(1, std::memory_order_relaxed);
+    open_kind_.store(resource_error_kind::none, std::memory_order_relaxed);
+    checked_at_.store(now_.time_since_epoch().count(), std::memory_order_relaxed);
+    {
+        const std::lock_guard hold(figures_lock_);
+        creates_.record(static_cast<std::uint64_t>(lasted.count()));
+        open_error_ = {};
+    }
+    schedule_.succeeded();
+    retry_pending_ = false;
+    rest_or_empty(slot, false);
+    resource_event event;
+    event.kind = resource_event_kind::opened;
+    event.resource = numbers_;
+    event.lasted = lasted;
+    tell(event);
+    tell_liveness(liveness_input::success);
+    if (params_.hooks.on_connect && !params_.hooks.on_connect(*of.owned)) {
+        close(slot, close_reason::hook);
+        return;
+    }
+    to_idle(slot);
+}
+
+void resource_core::parts::failed_open(std::uint32_t slot, const resource_error& why) noexcept {
+    const resource_error error = why;  // drop() may change what it refers to
+    note_error(error);
+    {
+        const std::lock_guard hold(figures_lock_);
+        open_error_ = error;
+    }
+    // relaxed (both): numbers
+    open_kind_.store(error.kind, std::memory_order_relaxed);
+    open_failed_.fetch_add(1, std::memory_order_relaxed);
+    tasks_[slot].owned->drop();
+    set_phase(slot, slot_phase::empty);
+    if (count().open() != 0) {
+        rest_or_empty(slot, true);
+    }
+    const bool waited_for = (door_.load(std::memory_order_relaxed) & door_bits::waiters) != 0;
+    if (!retry_pending_) {
+        retry_pending_ = true;
+        planned_delay_ = schedule_.next(waited_for);
+        retry_at_ = planned_delay_ == reconnect_schedule::never ? forever : now_ + planned_delay_;
+        ++start_failures_;
+    }
+    resource_event event;
+    event.kind = resource_event_kind::open_failed;
+    event.count = schedule_.attempts();
+    event.error = &error;
+    tell(event);
+    tell_liveness(liveness_input::failure);
+    const bool hopeless = error.kind == resource_error_kind::authentication ||
+                          error.kind == resource_error_kind::invalid;
+    if (hopeless && count().open() == 0) {
+        end_waiters(error.kind);
+    }
+}
+
+void resource_core::parts::probe_ended(std::uint32_t slot, bool well, bool late) noexcept {
+    task_block& of = tasks_[slot];
+    if (well) {
+        of.checked_at = now_;
+        // relaxed: a number
+        checked_at_.store(now_.time_since_epoch().count(), std::memory_order_relaxed);
+        {
+            const std::lock_guard hold(figures_lock_);
+            validates_.record(static_cast<std::uint64_t>((now_ - of.began_at).count()));
+        }
+        rest_or_empty(slot, false);
+        tell_liveness(liveness_input::success);
+        to_idle(slot);
+        return;
+    }
+    const resource_error error =
+        late ? late_error(of.task, of.deadline - of.began_at) : of.owned->error();
+    note_error(error);
+    resource_event event;
+    event.kind = resource_event_kind::check_failed;
+    event.resource = leases_[slot].number.load(std::memory_order_relaxed);  // relaxed: own
+    event.error = &error;
+    tell(event);
+    tell_liveness(liveness_input::failure);
+    probe_all_ = true;
+    rest_or_empty(slot, true);
+    drop(slot, close_reason::failed_probe);
+}
+
+void resource_core::parts::to_idle(std::uint32_t slot) noexcept {
+    task_block& of = tasks_[slot];
+    const bool ending = end_at_.load(std::memory_order_relaxed) != 0;  // relaxed: an order
+    if (of.retire || ending) {
+        close(slot, ending ? close_reason::shutdown : of.reason);
+        return;
+    }
+    lease_block& block = leases_[slot];
+    of.watch_fd = of.owned->idle_fd();
+    of.idled_at = stamp();
+    // relaxed: handed on by the next store
+    block.returned_at.store(of.idled_at, std::memory_order_relaxed);
+    const std::uint64_t word = block.word.load(std::memory_order_relaxed);  // relaxed: own
+    // seq_cst: invariant 2, before the look at the door; release half: the resource is handed on
+    block.word.store(lease_word::into(word, slot_phase::idle), std::memory_order_seq_cst);
+    if ((door_.load(std::memory_order_seq_cst) & door_bits::waiters) != 0) {  // invariant 2
+        serve_waiters();
+    }
+}
+
+void resource_core::parts::close(std::uint32_t slot, close_reason why) noexcept {
+    task_block& of = tasks_[slot];
+    of.reason = why;
+    set_phase(slot, slot_phase::closing);
+    if (params_.hooks.on_close) {
+        params_.hooks.on_close(*of.owned);
+    }
+    of.told_close = true;
+    const std::int64_t end = end_at_.load(std::memory_order_relaxed);  // relaxed: an order
+    const std::chrono::nanoseconds rest =
+        end == 0
+            ? std::chrono::nanoseconds{params_.close_timeout}
+            : std::max<std::chrono::nanoseconds>(end_point() - now_, std::chrono::nanoseconds{0});
+    begin(slot, resource_task::close,
+          std::min<std::chrono::nanoseconds>(rest, params_.close_timeout));
+}
+
+void resource_core::parts::drop(std::uint32_t slot, close_reason why) noexcept {
+    task_block& of = tasks_[slot];
+    if (!of.told_close && params_.hooks.on_close) {
+        params_.hooks.on_close(*of.owned);
+    }
+    of.told_close = false;
+    of.owned->drop();
+    of.running = false;
+    of.retire = false;
+    of.watch_fd = -1;
+    of.expires_at = forever;
+    // relaxed: a number, written by this thread
+    closed_[static_cast<std::size_t>(why)].fetch_add(1, std::memory_order_relaxed);
+    if (why == close_reason::shutdown) {
+        ++closed_at_end_;
+    }
+    const bool rests = of.history.resting();
+    set_phase(slot, rests ? slot_phase::quarantined : slot_phase::empty);
+    resource_event event;
+    event.kind = resource_event_kind::closed;
+    event.resource = leases_[slot].number.load(std::memory_order_relaxed);  // relaxed: own
+    event.reason = why;
+    event.lasted = now_ - of.opened_at;
+    tell(event);
+}
+
+void resource_core::parts::rest_or_empty(std::uint32_t slot, bool failed) noexcept {
+    task_block& of = tasks_[slot];
+    if (of.history.resting() && !of.history.due(now_)) {
+        return;
+    }
+    const quarantine_change change = of.history.record(!failed, params_.quarantine, now_);
+    resource_event event;
+    event.resource = leases_[slot].number.load(std::memory_order_relaxed);  // relaxed: own
+    const resource_error& error = of.owned->error();
+    event.error = &error;
+    if (change == quarantine_change::entered) {
+        event.kind = resource_event_kind::quarantined;
+        tell(event);
+    } else if (change == quarantine_change::left) {
+        event.kind = resource_event_kind::quarantine_over;
+        event.error = nullptr;
+        tell(event);
+    }
+    const slot_phase phase =
+        lease_word::phase(leases_[slot].word.load(std::memory_order_relaxed));  // relaxed: own
+    if (of.history.resting() && phase == slot_phase::empty) {
+        set_phase(slot, slot_phase::quarantined);
+    }
+}
+
+}  // namespace ropeway::detail

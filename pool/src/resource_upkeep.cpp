@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the I/O thread looks after: that enough is open, that no more than needed is, leaks,
+// periodic probes, and the states it tells its observer.
+#include <algorithm>
+
+#include "resource_parts.hpp"
+
+namespace ropeway::detail {
+
+namespace {
+constexpr auto forever = resource_clock_point::max();
+constexpr std::chrono::seconds leak_window{60};
+}  // namespace
+
+void resource_core::parts::open_missing() noexcept {
+    const slot_counts counts = count();
+    // relaxed (both): orders
+    const std::uint32_t most = max_size_.load(std::memory_order_relaxed);
+    const std::uint32_t least = min_size_.load(std::memory_order_relaxed);
+    const std::uint32_t taken =
+        counts.open() + counts[slot_phase::opening] + counts[slot_phase::closing];
+    // seq_cst: pairs with acquire_waiting(), which enters the queue and then looks at it
+    room_.store(taken < most, std::memory_order_seq_cst);
+    const bool waited_for = (door_.load(std::memory_order_seq_cst) & door_bits::waiters) != 0;
+    // relaxed (both): numbers
+    const std::uint32_t first = waiting_first_.load(std::memory_order_relaxed);
+    const std::uint32_t second = waiting_second_.load(std::memory_order_relaxed);
+    const std::uint32_t busy = counts.active();
+    const std::uint32_t open_to_all = most - std::min(most, params_.reserved);
+    const std::uint32_t useful =
+        first + std::min(second, open_to_all - std::min(open_to_all, busy));
+    const std::uint32_t want = std::min(most, std::max(least, busy + useful));
+    const std::uint32_t have = counts.open() + counts[slot_phase::opening];
+    if (want <= have || taken >= most) {
+        return;
+    }
+    std::uint32_t n = std::min(want - have, most - taken);
+    if (retry_pending_) {
+        if (waited_for && params_.reconnect.while_waiting.count() != 0) {
+            retry_at_ = std::min<resource_clock_point>(retry_at_,
+                                                       tried_at_ + params_.reconnect.while_waiting);
+        }
+        if (now_ < retry_at_) {
+            return;
+        }
+        retry_pending_ = false;
+        if (was_up_) {
+            n = counts.open() == 0 ? 1 : n;
+            resource_event event;
+            event.kind = resource_event_kind::retry;
+            event.count = schedule_.attempts();
+            event.lasted = planned_delay_;
+            tell(event);
+            tell_liveness(liveness_input::retrying);
+        }
+    }
+    tried_at_ = now_;
+    for (std::uint32_t slot = 0; slot != most && n != 0; ++slot) {
+        n -= open_slot(slot) ? 1U : 0U;
+    }
+}
+
+bool resource_core::parts::open_slot(std::uint32_t slot) noexcept {
+    task_block& of = tasks_[slot];
+    const slot_phase phase =
+        lease_word::phase(leases_[slot].word.load(std::memory_order_relaxed));  // relaxed: own
+    if (phase != slot_phase::empty && !(phase == slot_phase::quarantined && of.history.due(now_))) {
+        return false;
+    }
+    if (of.owned == nullptr) {
+        try {
+            of.owned = make_();
+        } catch (...) {
+            of.owned = nullptr;
+        }
+        if (of.owned == nullptr) {
+            return false;
+        }
+        // relaxed: published by to_idle()
+        leases_[slot].resource.store(of.owned.get(), std::memory_order_relaxed);
+    }
+    set_phase(slot, slot_phase::opening);
+    begin(slot, resource_task::open, params_.connect_timeout);
+    return true;
+}
+
+void resource_core::parts::shrink() noexcept {
+    if (params_.max_idle.count() == 0) {
+        return;
+    }
+    const slot_counts counts = count();
+    const std::uint32_t least = min_size_.load(std::memory_order_relaxed);  // relaxed: an order
+    const std::uint32_t before = counts.open();
+    std::uint32_t open = before;
+    const auto limit =
+        static_cast<std::uint64_t>(std::chrono::nanoseconds{params_.max_idle}.count());
+    for (std::uint32_t slot = static_cast<std::uint32_t>(tasks_.size()); slot-- != 0;) {
+        lease_block& block = leases_[slot];
+        const std::uint64_t word = block.word.load(std::memory_order_relaxed);  // relaxed: retire()
+        // relaxed: one that is leased in between is not idle any more
+        const auto since = block.returned_at.load(std::memory_order_relaxed);
+        if (open > least && lease_word::phase(word) == slot_phase::idle &&
+            between(since, stamp_now_) >= limit && close_idle(slot, close_reason::idle)) {
+            --open;
+        }
+    }
+    if (open != before) {
+        resource_event event;
+        event.kind = resource_event_kind::shrunk;
+        event.limit = before;
+        event.count = open;
+        tell(event);
+    }
+}
+
+bool resource_core::parts::close_idle(std::uint32_t slot, close_reason why) noexcept {
+    lease_block& block = leases_[slot];
+    std::uint64_t word = block.word.load(std::memory_order_relaxed);  // relaxed: the CAS decides
+    if (lease_word::phase(word) != slot_phase::idle ||
+        // acquire: pairs with who made it idle
+        !block.word.compare_exchange_strong(word, lease_word::into(word, slot_phase::closing),
+                                            std::memory_order_acquire, std::memory_order_relaxed)) {
+        return false;
+    }
+    close(slot, why);
+    return true;
+}
+
+void resource_core::parts::probe_due() noexcept {
+    probe_next_ = forever;
+    const auto every = std::chrono::nanoseconds{params_.probe_interval};
+    const auto live_after = live_.next_probe_after();
+    const bool live_due = live_after.count() != 0 && now_ >= live_told_at_ + live_after;
+    bool live_done = !live_due;
+    for (std::uint32_t slot = 0; slot != tasks_.size(); ++slot) {
+        task_block& of = tasks_[slot];
+        lease_block& block = leases_[slot];
+        std::uint64_t word =
+            block.word.load(std::memory_order_relaxed);  // relaxed: the CAS decides
+        if (lease_word::phase(word) != slot_phase::idle || of.running) {
+            continue;
+        }
+        // relaxed: one that is leased in between is not idle any more
+        const auto idle = std::chrono::nanoseconds{
+            between(block.returned_at.load(std::memory_order_relaxed), stamp_now_)};
+        const auto answered = std::max<resource_clock_point>(of.checked_at, now_ - idle);
+        const bool due = every.count() != 0 && now_ >= answered + every;
+        if (!due && live_done && !probe_all_) {
+            if (every.count() != 0) {
+                probe_next_ = std::min<resource_clock_point>(probe_next_, answered + every);
+            }
+            continue;
+        }
+        // acquire: pairs with who made it idle
+        if (block.word.compare_exchange_strong(word, lease_word::into(word, slot_phase::checking),
+                                               std::memory_order_acquire,
+                                               std::memory_order_relaxed)) {
+            live_done = true;
+            live_told_at_ = now_;
+            begin(slot, resource_task::probe,
+                  std::min<std::chrono::nanoseconds>(params_.probe_timeout, live_.probe_timeout()));
+        }
+    }
+    probe_all_ = false;
+    if (live_after.count() != 0 && count().idle() != 0) {
+        probe_next_ = std::min<resource_clock_point>(
+            probe_next_,
+            std::max<resource_clock_point>(live_told_at_ + live_after, now_ + live_after));
+    }
+}
+
+void resource_core::parts::scan_leaks() noexcept {
+    const auto limit =
+        static_cast<std::uint64_t>(std::chrono::nanoseconds{params_.leak_timeout}.count());
+    for (std::uint32_t slot = 0; limit != 0 && slot != tasks_.size(); ++slot) {
+        const lease_block& block = leases_[slot];
+        // acquire: pairs with the acquirer's CAS at the latest; the stamps below are his or older
+        const std::uint64_t word = block.word.load(std::memory_order_acquire);
+        if (lease_word::phase(word) != slot_phase::active || (word & lease_word::overdue) != 0) {
+            continue;
+        }
+        // relaxed (both): a stamp from before the last return is not this lease's
+        const std::uint64_t at = block.acquired_at.load(std::memory_order_relaxed);
+        const std::uint64_t before = block.returned_at.load(std::memory_order_relaxed);
+        if (static_cast<std::int64_t>(at - before) >= 0 && between(at, stamp_now_) >= limit) {
+            tell_leak(slot, word, between(at, stamp_now_));
+        }
+    }
+    const auto old = std::find_if(leak_times_.begin(), leak_times_.end(),
+                                  [this](auto at) { return now_ - at < leak_window; });
+    leak_times_.erase(leak_times_.begin(), old);
+    // relaxed: a number
+    recent_leaks_.store(static_cast<std::uint32_t>(leak_times_.size()), std::memory_order_relaxed);
+}
+
+void resource_core::parts::tell_leak(std::uint32_t slot, std::uint64_t word,
+                                     std::uint64_t age_ns) noexcept {
+    lease_block& block = leases_[slot];
+    std::array<const void*, lease_frames> stack{};
+    std::size_t frames = 0;
+    // relaxed (both): the CAS below finds out whether it is still this lease
+    const std::uint64_t who = block.who.load(std::memory_order_relaxed);
+    for (const auto& each : block.stack) {
+        if (const void* const frame = each.load(std::memory_order_relaxed)) {
+            stack[frames++] = frame;
+        }
+    }
+    // acq_rel: the loads above stay before it; the holder sees the flag at his return
+    if (!block.word.compare_exchange_strong(word, word | lease_word::overdue,
+                                            std::memory_order_acq_rel, std::memory_order_relaxed)) {
+        return;
+    }
+    leaks_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a number
+    if (leak_times_.size() < 1024) {
+        leak_times_.push_back(now_);
+    }
+    resource_event event;
+    event.kind = resource_event_kind::leak;
+    event.resource = block.number.load(std::memory_order_relaxed);  // relaxed: own
+    event.lasted = std::chrono::nanoseconds{age_ns};
+    event.site = lease_who::acquire_site(who);
+    event.thread = lease_who::acquire_thread(who);
+    event.stack = stack.data();
+    event.stack_size = frames;
+    tell(event);
+    event = {};
+    event.kind = resource_event_kind::leaks_recent;
+    event.count = leak_times_.size();
+    tell(event);
+}
+
+void resource_core::parts::note_error(const resource_error& error) noexcept {
+    if (!error) {
+        return;
+    }
+    // relaxed (both): numbers
+    error_at_.store(now_.time_since_epoch().count(), std::memory_order_relaxed);
+    last_kind_.store(error.kind, std::memory_order_relaxed);
+    const std::lock_guard hold(figures_lock_);
+    last_error_ = error;
+}
+
+void resource_core::parts::tell(resource_event event) const noexcept {
+    if (!params_.observer) {
+        return;
+    }
+    event.pool = params_.name;
+    params_.observer(event);
+}
+
+void resource_core::parts::tell_liveness(liveness_input input) noexcept {
+    live_told_at_ = now_;
+    const auto change = live_.tell(input);
+    if (!change) {
+        return;
+    }
+    liveness_now_.store(change->to, std::memory_order_relaxed);  // relaxed: a number
+    resource_event event;
+    event.kind = resource_event_kind::liveness_changed;
+    event.from_liveness = change->from;
+    event.to_liveness = change->to;
+    tell(event);
+}
+
+void resource_core::parts::answer_start(const slot_counts& counts) noexcept {
+    if (start_word_.load(std::memory_order_relaxed) != 0) {  // relaxed: own
+        return;
+    }
+    const auto kind = open_kind_.load(std::memory_order_relaxed);  // relaxed: own
+    const bool tries_over = start_failures_ >= params_.startup_attempts ||
+                            kind == resource_error_kind::authentication ||
+                            kind == resource_error_kind::invalid;
+    const std::uint32_t least = min_size_.load(std::memory_order_relaxed);  // relaxed: an order
+    const bool degraded = params_.on_startup == startup::start_degraded;
+    std::uint32_t answer = 0;
+    if (counts.idle() + counts.active() >= least) {
+        answer = 1;
+    } else if (retry_pending_ && counts[slot_phase::opening] == 0) {
+        answer = degraded ? 1 : tries_over ? 2 : 0;
+    }
+    if (answer == 0) {
+        return;
+    }
+    resource_event event;
+    resource_error error;
+    event.kind = resource_event_kind::started;
+    event.count = counts.open();
+    event.lasted = now_ - began_;
+    if (answer == 2) {
+        const std::lock_guard hold(figures_lock_);
+        error = open_error_;
+        event.kind = resource_event_kind::start_failed;
+        event.error = &error;
+    }
+    tell(event);
+    // release: pairs with start()
+    start_word_.store(answer, std::memory_order_release);
+    time_.notify(start_word_);
+}
+
+void resource_core::parts::tell_state() noexcept {
+    tell_orders();
+    const slot_counts counts = count();
+    const pool_state from = state_.load(std::memory_order_relaxed);    // relaxed: own
+    const bool ending = end_at_.load(std::memory_order_relaxed) != 0;  // relaxed: an order
+    tell_loss(counts, ending);
+    pool_state to = from;
+    if (ending) {
+        to = pool_state::shutting_down;
+    } else if (start_word_.load(std::memory_order_relaxed) != 1) {  // relaxed: own
+        to = pool_state::initializing;
+    } else if (lost_ || (counts.open() == 0 && retry_pending_)) {
+        to = pool_state::recovering;
+    } else if (live_.state() == liveness_state::unhealthy) {
+        to = pool_state::unhealthy;
+    } else if (counts.open() < min_size_.load(std::memory_order_relaxed) ||  // relaxed: an order
+               live_.state() == liveness_state::suspect || !leak_times_.empty() ||
+               counts[slot_phase::quarantined] != 0) {
+        to = pool_state::degraded;
+    } else {
+        to = pool_state::healthy;
+    }
+    set_state(to);
+}
+
+void resource_core::parts::set_state(pool_state to) noexcept {
+    const pool_state from = state_.load(std::memory_order_relaxed);  // relaxed: own
+    if (from == to || !may_follow(from, to)) {
+        return;
+    }
+    state_.store(to, std::memory_order_relaxed);  // relaxed: a number
+    resource_event event;
+    event.kind = resource_event_kind::state_changed;
+    event.from_state = from;
+    event.to_state = to;
+    tell(event);
+}
+
+void resource_core::parts::tell_loss(const slot_counts& counts, bool ending) noexcept {
+    const std::uint32_t least = min_size_.load(std::memory_order_relaxed);  // relaxed: an order
+    const std::uint32_t open = counts.open();
+    resource_event event;
+    if (!was_up_) {
+        was_up_ = start_word_.load(std::memory_order_relaxed) == 1;  // relaxed: own
+        return;
+    }
+    if (!lost_ && !ending && open == 0 && retry_pending_) {
+        lost_ = true;
+        lost_at_ = now_;
+        resource_error error = last_error();
+        event.kind = resource_event_kind::lost;
+        event.error = &error;
+        tell(event);
+    } else if (lost_ && open != 0 && open >= least) {
+        lost_ = false;
+        event.kind = resource_event_kind::recovered;
+        event.count = counts.idle();
+        event.limit = open;
+        event.lasted = now_ - lost_at_;
+        tell(event);
+    }
+}
+
+void resource_core::parts::tell_orders() noexcept {
+    resource_event event;
+    // acquire (both): pair with the order's release
+    if (const std::uint32_t before = resized_from_.exchange(0, std::memory_order_acquire)) {
+        event.kind = resource_event_kind::resized;
+        event.limit = before;
+        event.count = max_size_.load(std::memory_order_relaxed);  // relaxed: an order
+        tell(event);
+    }
+    if (const std::uint32_t order = suspend_told_.exchange(0, std::memory_order_acquire)) {
+        event = {};
+        event.kind = order == 1 ? resource_event_kind::suspended : resource_event_kind::resumed;
+        tell(event);
+    }
+}
+
+resource_error resource_core::parts::last_error() const {
+    const std::lock_guard hold(figures_lock_);
+    return last_error_;
+}
+
+}  // namespace ropeway::detail

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What every fault injection uses: a pool of PostgreSQL connections whose events are recorded, how
+// late this machine itself is, and the proof that nothing was left behind.
+#pragma once
+
+#include "child_process.hpp"
+#include "fault_proxy.hpp"
+#include "postgres_test.hpp"
+
+#include <ropeway/pool/postgres.hpp>
+#include <ropeway/pool/resource_pool.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace ropeway_test {
+
+using namespace std::chrono_literals;
+using steady = std::chrono::steady_clock;
+using pg_pool = ropeway::resource_pool<ropeway::postgres::connection>;
+using ropeway::close_reason;
+using ropeway::resource_error_kind;
+using ropeway::resource_event_kind;
+
+/// One event of a pool, kept beyond the call that told it.
+struct seen_event {
+    resource_event_kind kind{};
+    std::uint64_t resource = 0;
+    std::uint64_t count = 0;
+    std::uint64_t limit = 0;
+    std::chrono::nanoseconds lasted{};
+    close_reason reason{};
+    std::pair<ropeway::pool_state, ropeway::pool_state> state{};
+    std::pair<ropeway::liveness_state, ropeway::liveness_state> liveness{};
+    resource_error_kind error = resource_error_kind::none;
+    std::string code{};
+    std::string text{};
+    steady::time_point at{};
+};
+
+/// The events of one pool. Thread safety: all functions from any thread.
+class seen_events {
+  public:
+    void add(const ropeway::resource_event& event);
+    [[nodiscard]] std::vector<seen_event> all() const;
+    [[nodiscard]] std::vector<seen_event> of(resource_event_kind kind) const;
+    [[nodiscard]] std::size_t count(resource_event_kind kind) const { return of(kind).size(); }
+    [[nodiscard]] std::size_t closed(close_reason reason) const;
+    [[nodiscard]] bool wait_for(resource_event_kind kind, std::size_t times = 1,
+                                std::chrono::milliseconds patience = 5s) const;
+    /// Everything in lines, for a failure's text.
+    [[nodiscard]] std::string text() const;
+    void clear();
+
+  private:
+    mutable std::mutex guard_;
+    std::vector<seen_event> events_{};  // guarded by guard_
+};
+
+struct rig_params {
+    std::string url{};
+    std::uint32_t min_size = 2;
+    std::uint32_t max_size = 4;
+    std::function<void(ropeway::resource_pool_params&)> pool{};
+    std::function<void(ropeway::postgres::postgres_params&)> connection{};
+};
+
+/// A pool under test, not yet started, and what it said.
+class rig {
+  public:
+    explicit rig(const rig_params& how);
+    rig(const rig&) = delete;
+    rig& operator=(const rig&) = delete;
+
+    /// Starts it and requires that its minimum is open.
+    void start();
+    [[nodiscard]] pg_pool& pool() { return *pool_; }
+    [[nodiscard]] pg_pool* operator->() { return pool_.get(); }
+    [[nodiscard]] seen_events& seen() { return *seen_; }
+    [[nodiscard]] ropeway::postgres::settings& settings() { return *settings_; }
+    /// Waits until so many are idle and none is leased. @return whether that came true
+    [[nodiscard]] bool wait_idle(std::uint32_t count, std::chrono::milliseconds patience = 5s);
+    /// Waits for the least number of idle ones.
+    [[nodiscard]] bool wait_total(std::uint32_t least, std::chrono::milliseconds patience = 5s);
+
+    /// Shuts the pool down and checks that nothing is left of it: every resource that was opened is
+    /// closed, each close has its event and its counter, no session at the server, no descriptor.
+    void end_without_leak(const postgres_server& server);
+
+  private:
+    void check_books();
+
+    std::size_t descriptors_before_;
+    std::shared_ptr<seen_events> seen_ = std::make_shared<seen_events>();
+    std::shared_ptr<ropeway::postgres::settings> settings_{};
+    std::unique_ptr<pg_pool> pool_{};
+};
+
+/// Open descriptors of this process.
+[[nodiscard]] std::size_t open_descriptors();
+
+/// How late the machine itself is while this lives: a thread that waits for deadlines and records
+/// by how much it misses them, and the time the asking thread was ready but did not run.
+class host_jitter {
+  public:
+    host_jitter();
+    host_jitter(const host_jitter&) = delete;
+    host_jitter& operator=(const host_jitter&) = delete;
+    ~host_jitter();
+    /// The worst so far.
+    [[nodiscard]] std::chrono::nanoseconds worst() const;
+
+  private:
+    std::chrono::nanoseconds began_waiting_{};
+    std::atomic<std::int64_t> worst_ns_{0};
+    std::atomic<bool> ended_{false};
+    std::thread thread_;
+};
+
+/// How much later than `limit` a call returned, less what the machine itself was late by.
+template <class Call>
+[[nodiscard]] std::chrono::nanoseconds overrun(std::chrono::nanoseconds limit, Call call) {
+    const host_jitter jitter;
+    const auto begun = steady::now();
+    call();
+    return steady::now() - begun - limit - jitter.worst();
+}
+/// What the issue allows.
+inline constexpr std::chrono::milliseconds allowed_overrun{5};
+
+/// The value of the first field of `sql` on a lease, or the error's text.
+[[nodiscard]] std::string ask(ropeway::postgres::connection& on, std::string_view sql,
+                              std::chrono::nanoseconds timeout = 5s);
+/// Whether a lease can be had and answers.
+[[nodiscard]] bool answers(pg_pool& pool, std::chrono::nanoseconds timeout = 5s);
+/// Why an acquire failed: the cause's kind where the pool itself only timed out.
+[[nodiscard]] resource_error_kind why(const ropeway::pool_error& error);
+
+[[nodiscard]] inline double in_ms(std::chrono::nanoseconds span) {
+    return std::chrono::duration<double, std::milli>{span}.count();
+}
+
+}  // namespace ropeway_test

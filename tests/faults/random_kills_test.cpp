@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The soak: writers, and somebody who ends their sessions at random in every way. What was
+// acknowledged is at the server, once; what is there beyond that was said to be unknown.
+#include "fault_test.hpp"
+
+#include <ropeway/pool/postgres/transaction.hpp>
+
+#include <csignal>
+#include <cstdlib>
+#include <map>
+#include <random>
+
+using namespace ropeway_test;
+using ropeway::postgres::transaction;
+
+namespace {
+
+constexpr auto duration = 10s;
+constexpr std::size_t writers = 4;
+
+// What one writer did. Numbers are unique over all writers.
+struct journal {
+    std::vector<std::uint64_t> acknowledged{};
+    std::vector<std::uint64_t> unknown{};
+    std::map<resource_error_kind, std::uint64_t> refused{};
+};
+
+std::string insert(std::uint64_t number) {
+    return "insert into marks values (" + std::to_string(number) + ")";
+}
+
+// One row in one transaction, without a key: its COMMIT may be unknown.
+void write_plainly(pg_pool& pool, std::uint64_t number, journal& into) {
+    auto held = pool.acquire(10s);
+    if (!held) {
+        ++into.refused[held.error().kind];
+        return;
+    }
+    transaction within{*held, {.timeout = 5s}};
+    auto error = within ? within.exec(insert(number)).error() : within.error();
+    if (!error) {
+        error = within.commit();
+    }
+    if (!error) {
+        into.acknowledged.push_back(number);
+    } else if (error.kind == resource_error_kind::commit_unknown) {
+        into.unknown.push_back(number);
+    } else {
+        ++into.refused[error.kind];
+    }
+}
+
+// The same with a key: in the end it is done, once, or known not to be.
+void write_under_a_key(pg_pool& pool, std::uint64_t number, journal& into) {
+    const auto outcome = ropeway::postgres::run_transaction(
+        pool, {.key = std::to_string(number), .max_attempts = 20, .timeout = 20s},
+        [&](transaction& within) { return within.exec(insert(number)).error(); });
+    if (outcome) {
+        into.acknowledged.push_back(number);
+    } else if (outcome.error.kind == resource_error_kind::commit_unknown) {
+        into.unknown.push_back(number);
+    } else {
+        ++into.refused[outcome.error.kind];
+    }
+}
+
+// Ends sessions at random until time is up. @return how many blows it dealt
+std::size_t strike(postgres_server& server, fault_proxy& proxy, std::uint64_t seed) {
+    std::mt19937_64 random{seed};
+    const auto until = steady::now() + duration;
+    std::size_t blows = 0;
+    while (steady::now() < until) {
+        pause_for(std::chrono::milliseconds{5 + random() % 25});
+        const auto sessions = server.backends();
+        if (sessions.empty()) {
+            continue;
+        }
+        const pid_t victim = sessions[random() % sessions.size()];
+        switch (random() % 12) {
+            case 0: proxy.cut(cut_kind::rst); break;
+            case 1: proxy.cut(cut_kind::fin); break;
+            case 2:
+            case 3:
+                proxy.set(random() % 2 == 0 ? flow_direction::to_server : flow_direction::to_client,
+                          {.cut_after = random() % 400}, flow_scope::open_ones);
+                break;
+            // As a fault of the process itself: the server drops all sessions and recovers.
+            case 4: server.signal_backend(victim, random() % 4 == 0 ? SIGKILL : SIGTERM); break;
+            default: server.signal_backend(victim, SIGTERM); break;
+        }
+        ++blows;
+    }
+    proxy.heal();
+    return blows;
+}
+
+void make_tables(const postgres_server& server) {
+    server.exec("drop table if exists marks");
+    server.exec("create table marks(n bigint)");
+    server.exec("grant all on marks to rider");
+    server.exec("drop table if exists ropeway_idempotency");
+    server.exec(ropeway::postgres::idempotency_table());
+    server.exec("grant all on ropeway_idempotency to rider");
+}
+
+// Every row of the server with how often it is there.
+std::map<std::uint64_t, std::uint64_t> found_at(const postgres_server& server) {
+    std::map<std::uint64_t, std::uint64_t> found;
+    for (const auto& row : server.exec("select n, count(*) from marks group by n")) {
+        found[std::stoull(row[0])] = std::stoull(row[1]);
+    }
+    return found;
+}
+
+}  // namespace
+
+TEST_CASE(
+    "random kills: every acknowledged row is there once, and every other one is accounted for") {
+    postgres_server& server = shared_server();
+    make_tables(server);
+    fault_proxy proxy{server.port()};
+    const char* given = std::getenv("ROPEWAY_SEED");
+    const std::uint64_t seed =
+        given == nullptr ? std::random_device{}() : std::strtoull(given, nullptr, 10);
+    INFO("ROPEWAY_SEED=" << seed);
+    rig ride{{.url = server.url_tcp(proxy.port()), .min_size = 2, .max_size = 4}};
+    ride.start();
+    std::vector<journal> journals(writers);
+    std::atomic<bool> ended{false};
+    std::vector<std::thread> threads;
+    for (std::size_t i = 0; i < writers; ++i) {
+        threads.emplace_back([&, i] {
+            // Relaxed: a flag that publishes nothing else.
+            for (std::uint64_t n = i; !ended.load(std::memory_order_relaxed); n += writers) {
+                (i % 2 == 0 ? write_plainly : write_under_a_key)(ride.pool(), n, journals[i]);
+            }
+        });
+    }
+    std::size_t blows = 0;
+    std::string failure;
+    try {
+        blows = strike(server, proxy, seed);
+    } catch (const std::exception& error) {
+        failure = error.what();
+    }
+    ended.store(true, std::memory_order_relaxed);
+    for (std::thread& one : threads) {
+        one.join();
+    }
+    CHECK(failure.empty());
+    CHECK(blows >= 100);
+    INFO(ride.seen().text().substr(0, 4000));
+
+    CHECK(answers(ride.pool(), 5s));
+    CHECK(ride.wait_idle(ride->snapshot().idle));
+    const auto found = found_at(server);
+    std::uint64_t acknowledged = 0;
+    std::uint64_t missing = 0;
+    std::uint64_t unknown = 0;
+    std::uint64_t unknown_found = 0;
+    std::map<resource_error_kind, std::uint64_t> refused;
+    for (std::size_t i = 0; i < writers; ++i) {
+        acknowledged += journals[i].acknowledged.size();
+        unknown += journals[i].unknown.size();
+        for (const auto number : journals[i].acknowledged) {
+            missing += found.contains(number) ? 0U : 1U;
+        }
+        for (const auto number : journals[i].unknown) {
+            unknown_found += found.contains(number) ? 1U : 0U;
+        }
+        for (const auto& [kind, times] : journals[i].refused) {
+            refused[kind] += times;
+        }
+    }
+    std::uint64_t doubled = 0;
+    for (const auto& [number, times] : found) {
+        doubled += times - 1;
+    }
+    say("random kills: %zu blows, %lu rows acknowledged, %lu unknown of which %lu found\n", blows,
+        acknowledged, unknown, unknown_found);
+    CHECK(missing == 0);
+    CHECK(doubled == 0);
+    CHECK(found.size() == acknowledged + unknown_found);
+    CHECK(acknowledged >= 500);
+    // Who has a key is never left in doubt.
+    CHECK(journals[1].unknown.empty());
+    CHECK(journals[3].unknown.empty());
+    for (const auto& [kind, times] : refused) {
+        INFO(to_string(kind) << ": " << times);
+        CHECK((kind == resource_error_kind::broken || kind == resource_error_kind::recovering));
+    }
+    ride.end_without_leak(server);
+}

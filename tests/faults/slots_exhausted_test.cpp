@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Injection 9: the server has no connection slot left.
+#include "fault_test.hpp"
+
+using namespace ropeway_test;
+
+TEST_CASE("a server without a free slot: typed, bounded, and used as soon as one is free") {
+    require_postgres();
+    // Of these three are kept for superusers: three are left for riders.
+    postgres_server server{{.max_connections = 6}};
+    rig first{{.url = server.url_unix(), .min_size = 3, .max_size = 3}};
+    first.start();
+    REQUIRE(first.wait_idle(3));
+
+    SECTION("a pool that must have its minimum does not start, and says why") {
+        rig second{{.url = server.url_tcp(), .min_size = 1, .max_size = 2}};
+        const auto failed = second->start();
+        REQUIRE(failed.has_value());
+        CHECK(why(*failed) == resource_error_kind::too_many);
+        CHECK(failed->cause.code_text() == "53300");
+        CHECK(failed->text().find("53300") != std::string::npos);
+        CHECK(second->snapshot().total == 0);
+    }
+    SECTION("a pool that may start without goes on trying, and is served when a slot is free") {
+        rig second{{.url = server.url_tcp(),
+                    .min_size = 1,
+                    .max_size = 2,
+                    .pool = [](ropeway::resource_pool_params& params) {
+                        params.on_startup = ropeway::startup::start_degraded;
+                    }}};
+        CHECK_FALSE(second->start().has_value());
+        auto refused = second->acquire(100ms);
+        REQUIRE_FALSE(refused);
+        CHECK(why(refused.error()) == resource_error_kind::too_many);
+        CHECK(second->snapshot().state != ropeway::pool_state::healthy);
+        first->resize(1, 1);
+        CHECK(answers(second.pool(), 5s));
+        CHECK(second.wait_total(1));
+        CHECK(server.backends().size() <= 3);
+        (void)second->shutdown(2s);
+    }
+    SECTION("a pool that wants to grow keeps what it has and hands it on in turn") {
+        first->resize(1, 1);
+        REQUIRE(server.wait_backends(1));
+        rig second{{.url = server.url_unix(), .min_size = 2, .max_size = 4}};
+        second.start();
+        auto one = second->acquire(1s);
+        auto two = second->acquire(1s);
+        REQUIRE(one);
+        REQUIRE(two);
+        auto none = second->acquire(100ms);
+        REQUIRE_FALSE(none);
+        CHECK(why(none.error()) == resource_error_kind::too_many);
+        one.held().reset();
+        CHECK(answers(second.pool(), 1s));
+        CHECK(second.seen().count(resource_event_kind::lost) == 0);
+        two.held().reset();
+        (void)second->shutdown(2s);
+    }
+    CHECK(first->shutdown(5s).clean());
+    CHECK(server.wait_backends(0));
+}

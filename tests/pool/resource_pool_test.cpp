@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a resource pool promises to one or two callers, on real time.
+#include <chrono>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include <ropeway/pool/resource_pool.hpp>
+
+#include "ropeway_test.hpp"
+#include "scripted_resource.hpp"
+
+using namespace std::chrono_literals;
+using ropeway_test::made_by;
+using ropeway_test::scripted_end;
+using ropeway_test::scripted_pool;
+
+namespace {
+
+ropeway::resource_pool_params params_of(std::uint32_t least, std::uint32_t most) {
+    ropeway::resource_pool_params params;
+    params.name = "tested";
+    params.min_size = least;
+    params.max_size = most;
+    params.acquire_timeout = 5s;
+    return params;
+}
+
+template <class Condition>
+bool soon(const Condition& holds) {
+    const auto end = std::chrono::steady_clock::now() + 5s;
+    while (!holds()) {
+        if (std::chrono::steady_clock::now() > end) {
+            return false;
+        }
+        std::this_thread::yield();
+    }
+    return true;
+}
+
+}  // namespace
+
+TEST_CASE("a started pool has its minimum open and lends it") {
+    scripted_end end;
+    scripted_pool pool(made_by(end), params_of(2, 5));
+    REQUIRE_FALSE(pool.start().has_value());
+    CHECK(pool.snapshot().total == 2);
+    CHECK(pool.snapshot().idle == 2);
+    {
+        auto got = pool.acquire(1s);
+        REQUIRE(got);
+        got->use();
+        CHECK(pool.snapshot().active == 1);
+        CHECK(pool.snapshot().acquired == 1);
+        CHECK(pool.snapshot().released == 0);
+    }
+    CHECK(pool.snapshot().active == 0);
+    CHECK(pool.snapshot().released == 1);
+    const auto report = pool.shutdown(1s);
+    CHECK(report.clean());
+    CHECK(report.closed == 2);
+    CHECK(end.alive == 0);
+    CHECK(end.farewells == 2);
+    CHECK(end.shared == 0);
+}
+
+TEST_CASE(
+    "a pool opens more on demand, up to its maximum, and then callers wait to their deadline") {
+    scripted_end end;
+    scripted_pool pool(made_by(end), params_of(0, 3));
+    REQUIRE_FALSE(pool.start().has_value());
+    std::vector<ropeway::lease<ropeway_test::scripted_resource>> held;
+    for (int i = 0; i != 3; ++i) {
+        auto got = pool.acquire(1s);
+        REQUIRE(got);
+        held.push_back(got.take());
+    }
+    CHECK(end.most_alive == 3);
+    const auto began = std::chrono::steady_clock::now();
+    auto none = pool.acquire(50ms);
+    const auto waited = std::chrono::steady_clock::now() - began;
+    REQUIRE_FALSE(none);
+    CHECK(none.error().kind == ropeway::resource_error_kind::timeout);
+    CHECK(none.error().holders.size() == 3);
+    CHECK(waited >= 50ms);
+    CHECK(waited < 500ms);
+    CHECK_FALSE(pool.try_acquire());
+    held.pop_back();
+    CHECK(pool.try_acquire());
+    CHECK(pool.snapshot().peak_active == 3);
+    CHECK(pool.snapshot().timeouts == 1);
+}
+
+TEST_CASE("a return hands its resource to the caller who waits") {
+    scripted_end end;
+    scripted_pool pool(made_by(end), params_of(1, 1));
+    REQUIRE_FALSE(pool.start().has_value());
+    auto first = pool.acquire(1s);
+    REQUIRE(first);
+    std::atomic<bool> got{false};
+    std::thread other([&] {
+        auto second = pool.acquire(5s);
+        got = static_cast<bool>(second);
+    });
+    REQUIRE(soon([&] { return pool.snapshot().waiting == 1; }));
+    first.held().reset();
+    other.join();
+    CHECK(got);
+    CHECK(pool.snapshot().immediate == 1);
+    CHECK(pool.snapshot().acquired == 2);
+}
+
+TEST_CASE("a dirty resource is reset before it is lent again, a broken one is replaced") {
+    scripted_end end;
+    scripted_pool pool(made_by(end), params_of(1, 1));
+    REQUIRE_FALSE(pool.start().has_value());
+    {
+        auto got = pool.acquire(1s);
+        REQUIRE(got);
+        got->come_back(ropeway::return_state::dirty);
+    }
+    CHECK(pool.acquire(1s));
+    CHECK(end.resets == 1);
+    {
+        auto got = pool.acquire(1s);
+        REQUIRE(got);
+        got.held().doom();
+    }
+    CHECK(pool.acquire(1s));
+    CHECK(end.opens == 2);
+    CHECK(soon([&] { return pool.snapshot().total == 1; }));
+}
+
+TEST_CASE("a dead resource is not lent; its place is opened anew") {
+    scripted_end end;
+    scripted_pool pool(made_by(end), params_of(2, 2));
+    REQUIRE_FALSE(pool.start().has_value());
+    ++end.epoch;
+    auto got = pool.acquire(5s);
+    REQUIRE(got);
+    got->use();
+    CHECK(soon([&] { return pool.snapshot().total == 2; }));
+    CHECK(end.shared == 0);
+}
+
+TEST_CASE("start fails after its tries where nothing answers, and says why") {
+    scripted_end end;
+    end.up = false;
+    scripted_pool pool(made_by(end), params_of(1, 2));
+    const auto why = pool.start();
+    REQUIRE(why.has_value());
+    CHECK(why->kind == ropeway::resource_error_kind::unavailable);
+    CHECK(end.opens == 3);
+    auto none = pool.acquire(10ms);
+    REQUIRE_FALSE(none);
+    CHECK(none.error().kind == ropeway::resource_error_kind::closed);
+}
+
+TEST_CASE("a shutdown waits for leases until its deadline and lists those held beyond it") {
+    scripted_end end;
+    scripted_pool pool(made_by(end), params_of(2, 2));
+    REQUIRE_FALSE(pool.start().has_value());
+    auto held = pool.acquire(1s);
+    REQUIRE(held);
+    const auto report = pool.shutdown(50ms);
+    CHECK_FALSE(report.clean());
+    REQUIRE(report.forced.size() == 1);
+    CHECK(report.forced[0].site.find("resource_pool_test.cpp") != std::string::npos);
+    CHECK(report.lasted >= 50ms);
+    CHECK(report.lasted < 1s);
+    held.held().reset();
+    CHECK(end.alive == 0);
+    CHECK(pool.snapshot().state == ropeway::pool_state::terminated);
+}
