@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The common front, on SQLite; tests/postgres has what concerns the server.
+#include <ropeway/runtime/database.hpp>
+
+#include <chrono>
+#include <stdexcept>
+
+#include <ropeway/pool/resource_pool.hpp>
+#include <ropeway_test.hpp>
+
+namespace {
+
+using namespace std::chrono_literals;
+using ropeway::database_connection;
+using ropeway::database_connections;
+using ropeway::load_pool_config;
+using ropeway::resource_error_kind;
+using pool = ropeway::resource_pool<database_connection>;
+
+TEST_CASE("without any setting a program leases connections to SQLite in memory") {
+    const auto config = load_pool_config({});
+    pool connections{database_connections(config), config.pool};
+    REQUIRE_FALSE(connections.start());
+    auto lease = connections.acquire();
+    REQUIRE(lease);
+    CHECK(lease->kind() == ropeway::database_kind::sqlite);
+    REQUIRE(lease->exec("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT)"));
+    const auto put = lease->exec("INSERT INTO t (name) VALUES ($1), ($2)", {"one", std::nullopt});
+    REQUIRE(put);
+    CHECK(put.affected == 2);
+    auto other = connections.acquire();
+    const auto got = other->exec("SELECT id, name, id / 4.0 FROM t ORDER BY id");
+    REQUIRE(got);
+    CHECK(got.columns.at(1) == "name");
+    REQUIRE(got.rows.size() == 2);
+    CHECK(got.text(0, 1) == "one");
+    CHECK(got.text(1, 2) == "0.5");
+    CHECK_FALSE(got.rows[1][1].has_value());
+    CHECK(got.text(1, 1).empty());
+    CHECK(got.text(2, 0).empty());
+    CHECK(got.text(0, 3).empty());
+    lease.held().reset();
+    other.held().reset();
+    CHECK(connections.shutdown(1s).clean());
+}
+
+TEST_CASE("a failure is a value, and what a holder left open is gone for the next") {
+    const auto config = load_pool_config({.settings = {{"min_size", "1"}, {"max_size", "1"}}});
+    pool connections{database_connections(config), config.pool};
+    REQUIRE_FALSE(connections.start());
+    {
+        auto lease = connections.acquire();
+        const auto failed = lease->exec("SELECT * FROM absent");
+        CHECK_FALSE(failed);
+        CHECK(failed.error.kind == resource_error_kind::invalid);
+        CHECK(failed.rows.empty());
+        REQUIRE(lease->exec("CREATE TABLE t (v); BEGIN; INSERT INTO t VALUES (1)"));
+    }
+    auto next = connections.acquire();
+    REQUIRE(next);
+    CHECK(next->exec("SELECT count(*) FROM t").text(0, 0) == "0");
+    next.held().reset();
+    CHECK(connections.shutdown(1s).clean());
+}
+
+TEST_CASE("command_timeout of the config ends a statement") {
+    const auto config = load_pool_config({.settings = {{"command_timeout", "1"}}});
+    pool connections{database_connections(config), config.pool};
+    REQUIRE_FALSE(connections.start());
+    auto lease = connections.acquire();
+    const char* const endless =
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+    CHECK(lease->exec(endless, {}, 20ms).error.kind == resource_error_kind::timeout);
+    CHECK(lease->exec(endless).error.kind == resource_error_kind::timeout);
+}
+
+TEST_CASE("a URL that its adapter refuses is refused before there is a pool") {
+    auto config = load_pool_config({});
+    config.database_url = "mysql://host/orders";
+    CHECK_THROWS_AS(database_connections(config), std::invalid_argument);
+}
+
+}  // namespace
