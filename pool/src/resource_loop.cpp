@@ -226,7 +226,8 @@ resource_loop::interest resource_core::parts::plan() noexcept {
         if (params_.leak_timeout.count() != 0) {
             next_ = std::min<resource_clock_point>(next_, now_ + params_.leak_timeout);
         }
-        if (retry_pending_) {
+        // One that is due and was not begun is not wanted now; who wants it wakes this thread.
+        if (retry_pending_ && retry_at_ > now_) {
             next_ = std::min(next_, retry_at_);
         }
         if (!leak_times_.empty()) {
@@ -261,7 +262,10 @@ void resource_core::parts::plan_slot(std::uint32_t slot) noexcept {
     const std::uint64_t word = leases_[slot].word.load(std::memory_order_acquire);
     const slot_phase phase = lease_word::phase(word);
     if (phase == slot_phase::quarantined) {
-        next_ = std::min(next_, task.history.until());
+        // As with retry_at_: due and not opened means not wanted, or a retry is waited for.
+        if (task.history.until() > now_) {
+            next_ = std::min(next_, task.history.until());
+        }
         return;
     }
     if (phase != slot_phase::idle && phase != slot_phase::active) {
