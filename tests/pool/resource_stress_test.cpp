@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Many threads against one pool: what went in comes out, nobody is forgotten in the queue, no
+// resource is in two hands.
+#include <array>
+#include <chrono>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include <ropeway/pool/resource_pool.hpp>
+
+#include "ropeway_test.hpp"
+#include "scripted_resource.hpp"
+
+using namespace std::chrono_literals;
+using ropeway_test::made_by;
+using ropeway_test::scripted_end;
+using ropeway_test::scripted_pool;
+
+namespace {
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int share = 10;
+#else
+constexpr int share = 1;
+#endif
+
+ropeway::resource_pool_params params_of(std::uint32_t least, std::uint32_t most) {
+    ropeway::resource_pool_params params;
+    params.name = "stressed";
+    params.min_size = least;
+    params.max_size = most;
+    params.acquire_timeout = 20s;
+    params.quarantine.failures = 0;
+    return params;
+}
+
+struct outcome {
+    std::uint64_t leased = 0;
+    std::uint64_t none = 0;
+    std::array<std::uint64_t, ropeway::resource_error_kinds> failed{};
+};
+
+void work(scripted_pool& pool, int rounds, unsigned seed, outcome& out) {
+    std::minstd_rand random(seed);
+    for (int i = 0; i != rounds; ++i) {
+        if (random() % 16 == 0) {
+            auto one = pool.try_acquire();
+            ++(one ? out.leased : out.none);
+            continue;
+        }
+        auto got = pool.acquire(
+            {.timeout = random() % 8 == 0 ? 200us : 20'000'000us, .priority = random() % 8 == 0});
+        if (!got) {
+            ++out.failed[static_cast<std::size_t>(got.error().kind)];
+            continue;
+        }
+        ++out.leased;
+        got->use();
+        switch (random() % 64) {
+            case 0: got->come_back(ropeway::return_state::dirty); break;
+            case 1: got.held().doom(); break;
+            case 2: std::this_thread::yield(); break;
+            default: break;
+        }
+    }
+}
+
+outcome sum(const std::vector<outcome>& of) {
+    outcome all;
+    for (const outcome& each : of) {
+        all.leased += each.leased;
+        all.none += each.none;
+        for (std::size_t i = 0; i != each.failed.size(); ++i) {
+            all.failed[i] += each.failed[i];
+        }
+    }
+    return all;
+}
+
+std::uint64_t of(const outcome& out, ropeway::resource_error_kind kind) {
+    return out.failed[static_cast<std::size_t>(kind)];
+}
+
+}  // namespace
+
+TEST_CASE("leases in and out agree, and each wait ends, however few slots there are") {
+    for (const std::uint32_t most : {1U, 2U, 5U}) {
+        scripted_end end;
+        scripted_pool pool(made_by(end), params_of(1, most));
+        REQUIRE_FALSE(pool.start().has_value());
+        constexpr int threads = 8;
+        const int rounds = 20'000 / share;
+        std::vector<outcome> outs(threads);
+        std::vector<std::thread> all;
+        for (unsigned i = 0; i != threads; ++i) {
+            all.emplace_back([&, i] { work(pool, rounds, i + 1, outs[i]); });
+        }
+        for (auto& each : all) {
+            each.join();
+        }
+        const outcome got = sum(outs);
+        const auto now = pool.snapshot();
+        CHECK(now.acquired == got.leased);
+        CHECK(now.released == got.leased);
+        CHECK(now.timeouts == of(got, ropeway::resource_error_kind::timeout));
+        CHECK(now.waiting == 0);
+        CHECK(pool.times().hold.count() == got.leased);
+        CHECK(static_cast<std::uint32_t>(end.most_alive) <= most);
+        CHECK(end.shared == 0);
+        CHECK(pool.shutdown(5s).clean());
+        CHECK(end.alive == 0);
+    }
+}
+
+TEST_CASE("kills, resizes, evictions and suspensions lose no lease and no waiter") {
+    scripted_end end;
+    scripted_pool pool(made_by(end), params_of(2, 6));
+    REQUIRE_FALSE(pool.start().has_value());
+    constexpr int threads = 6;
+    const int rounds = 20'000 / share;
+    std::vector<outcome> outs(threads);
+    std::vector<std::thread> all;
+    std::atomic<int> left{threads};
+    for (unsigned i = 0; i != threads; ++i) {
+        all.emplace_back([&, i] {
+            work(pool, rounds, i + 1, outs[i]);
+            --left;
+        });
+    }
+    std::minstd_rand random(7);
+    bool wrong = false;
+    while (left != 0) {
+        switch (random() % 6) {
+            case 0: ++end.epoch; break;
+            case 1: {
+                const auto most = static_cast<std::uint32_t>(random() % 8 + 1);
+                pool.resize(std::min(2U, most), most);
+                break;
+            }
+            case 2: pool.soft_evict(); break;
+            case 3:
+                pool.suspend();
+                std::this_thread::yield();
+                pool.resume();
+                break;
+            default: break;
+        }
+        for (int i = 0; i != 200; ++i) {
+            const auto now = pool.snapshot();
+            wrong = wrong || now.total != now.idle + now.active || now.acquired < now.released ||
+                    now.peak_active < now.active;
+            std::this_thread::yield();
+        }
+    }
+    for (auto& each : all) {
+        each.join();
+    }
+    CHECK_FALSE(wrong);
+    const outcome got = sum(outs);
+    const auto now = pool.snapshot();
+    CHECK(now.acquired == got.leased);
+    CHECK(now.released == got.leased);
+    CHECK(now.waiting == 0);
+    CHECK(end.shared == 0);
+    CHECK(end.most_alive <= 8);
+    CHECK(got.leased > 0);
+    CHECK(of(got, ropeway::resource_error_kind::closed) == 0);
+    CHECK(of(got, ropeway::resource_error_kind::queue_full) == 0);
+    CHECK(pool.shutdown(5s).clean());
+    CHECK(end.alive == 0);
+}
+
+TEST_CASE("a shutdown under load ends every wait and every lease comes back") {
+    for (int turn = 0; turn != 5; ++turn) {
+        scripted_end end;
+        scripted_pool pool(made_by(end), params_of(1, 2));
+        REQUIRE_FALSE(pool.start().has_value());
+        std::vector<outcome> outs(6);
+        std::vector<std::thread> all;
+        for (unsigned i = 0; i != outs.size(); ++i) {
+            all.emplace_back([&, i] { work(pool, 2000, i + 1, outs[i]); });
+        }
+        while (pool.snapshot().acquired < 500) {
+            std::this_thread::yield();
+        }
+        const auto report = pool.shutdown(5s);
+        CHECK(report.clean());
+        for (auto& each : all) {
+            each.join();
+        }
+        const auto now = pool.snapshot();
+        CHECK(now.acquired == now.released);
+        CHECK(now.acquired == sum(outs).leased);
+        CHECK(now.waiting == 0);
+        CHECK(end.alive == 0);
+        CHECK(end.shared == 0);
+    }
+}
+
+TEST_CASE("a thousand threads come, lease and go") {
+    scripted_end end;
+    scripted_pool pool(made_by(end), params_of(2, 10));
+    REQUIRE_FALSE(pool.start().has_value());
+    std::atomic<int> leased{0};
+    constexpr int waves = 20;
+    constexpr int wave = 50;
+    for (int i = 0; i != waves; ++i) {
+        std::vector<std::thread> all;
+        for (int k = 0; k != wave; ++k) {
+            all.emplace_back([&] {
+                auto got = pool.acquire(20s);
+                if (got) {
+                    got->use();
+                    ++leased;
+                }
+            });
+        }
+        for (auto& each : all) {
+            each.join();
+        }
+    }
+    CHECK(leased == waves * wave);
+    CHECK(pool.snapshot().released == static_cast<std::uint64_t>(waves * wave));
+    CHECK(end.shared == 0);
+    CHECK(end.most_alive <= 10);
+    CHECK(pool.shutdown(5s).clean());
+}
