@@ -181,6 +181,7 @@ struct resource_core::parts final : public resource_loop {
 
     void open_missing() noexcept;
     bool open_slot(std::uint32_t slot) noexcept;
+    void end_rest(std::uint32_t slot) noexcept;
     void retire(std::uint32_t slot, close_reason why) noexcept;
     bool close_idle(std::uint32_t slot, close_reason why) noexcept;
     void probe_due() noexcept;

@@ -65,7 +65,7 @@ bool resource_core::parts::open_slot(std::uint32_t slot) noexcept {
     task_block& of = tasks_[slot];
     const slot_phase phase =
         lease_word::phase(leases_[slot].word.load(std::memory_order_relaxed));  // relaxed: own
-    if (phase != slot_phase::empty && !(phase == slot_phase::quarantined && of.history.due(now_))) {
+    if (phase != slot_phase::empty) {
         return false;
     }
     if (of.owned == nullptr) {
