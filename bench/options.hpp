@@ -32,7 +32,8 @@ inline constexpr std::string_view usage =
 Measures Ropeway and its references in turn, in one run, and compares them by the ratio of neighbouring
 runs. Every run's counts, order and checksums are verified.
 
-  --suite NAME   only this suite: recycle, fanout, publish, latency, isolation, efficiency (default: all)
+  --suite NAME   only this suite: recycle, fanout, publish, latency, isolation, efficiency, dbpool,
+                 dbload (default: all)
   --rounds N     of each row, 1 to 99 (default 9)
   --quick        3 rounds of a tenth of the events: below a minute, wider spreads
   --json FILE    also writes the rows as JSON

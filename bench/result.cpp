@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "result.hpp"
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdio>
 
 #include <nlohmann/json.hpp>
@@ -17,6 +19,12 @@ std::string format(const char* how, Values... values) {
     return {text.data(), size < 0 ? 0U : std::min(text.size() - 1, static_cast<std::size_t>(size))};
 }
 
+/// As many as its reach has, so that the table does not round across it; at least two.
+int decimals_of(const row& one) {
+    const double hundredths = one.reach.value_or(0) * 100;
+    return std::abs(hundredths - std::round(hundredths)) < 1e-6 ? 2 : 4;
+}
+
 std::string verdict_of(const row& one) {
     if (!one.faults.empty()) {
         return "WRONG";
@@ -24,8 +32,9 @@ std::string verdict_of(const row& one) {
     if (!one.reach) {
         return "-";
     }
-    return format("%s %.2f %s", one.direction == better::higher ? ">=" : "<=", *one.reach,
-                  one.ok() ? "ok" : "MISSED");
+    return format("%s %.*f %s",
+                  one.direction == better::higher ? ">=" : "<=", std::max(decimals_of(one) - 1, 2),
+                  *one.reach, one.ok() ? "ok" : "MISSED");
 }
 
 }  // namespace
@@ -42,12 +51,18 @@ std::string to_table(std::span<const row> rows) {
     std::string out = format("%-28s %10s %10s %-6s %8s %17s  %s\n", "row", "ours", "reference", "",
                              "ratio", "min .. max", "reach");
     for (const row& one : rows) {
+        if (!one.skipped.empty()) {
+            out += format("%-28s", one.id.c_str()) + " not measured: " + one.skipped + "\n";
+            continue;
+        }
         const spread ratio = one.ratio();
+        const int decimals = decimals_of(one);
         const std::string beside =
             one.absolute ? "-" : format("%.2f", spread_of(one.reference_values).median);
-        out += format("%-28s %10.2f %10s %-6s %8.2f %8.2f %8.2f  %s\n", one.id.c_str(),
-                      spread_of(one.values).median, beside.c_str(), one.unit.c_str(), ratio.median,
-                      ratio.min, ratio.max, verdict_of(one).c_str());
+        out +=
+            format("%-28s %10.*f %10s %-6s %8.*f %8.*f %8.*f  %s\n", one.id.c_str(), decimals,
+                   spread_of(one.values).median, beside.c_str(), one.unit.c_str(), decimals,
+                   ratio.median, decimals, ratio.min, decimals, ratio.max, verdict_of(one).c_str());
         for (const std::string& fault : one.faults) {
             out += "    wrong: " + fault + "\n";
         }
@@ -98,6 +113,9 @@ std::string to_json(const host_facts& host, std::span<const row> rows) {
     using nlohmann::ordered_json;
     ordered_json list = ordered_json::array();
     for (const row& one : rows) {
+        if (!one.skipped.empty()) {
+            continue;  // nothing to compare
+        }
         const spread ratio = one.ratio();
         list.push_back(
             {{"id", one.id},

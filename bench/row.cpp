@@ -34,7 +34,7 @@ bool row::ok() const {
     if (!faults.empty()) {
         return false;
     }
-    if (!reach) {
+    if (!reach || !skipped.empty()) {
         return true;
     }
     const spread all = ratio();

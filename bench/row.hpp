@@ -45,6 +45,8 @@ struct row {
     /// Of an absolute time: the best round is held against the reach, because the worst is the
     /// machine's.
     bool best_counts = false;
+    /// Why nothing was measured: what the machine lacks. Empty otherwise.
+    std::string skipped{};
     histogram times{};  ///< of single events, ns, where the row is about them
     /// Wrong counts, order or checksums; any makes the program exit 1.
     std::vector<std::string> faults{};

@@ -25,6 +25,8 @@ struct plan {
 [[nodiscard]] std::vector<row> run_latency_suite(const plan& how);
 [[nodiscard]] std::vector<row> run_isolation(const plan& how);
 [[nodiscard]] std::vector<row> run_efficiency(const plan& how);
+[[nodiscard]] std::vector<row> run_dbpool(const plan& how);
+[[nodiscard]] std::vector<row> run_dbload(const plan& how);
 
 struct suite {
     std::string_view name;
@@ -33,7 +35,8 @@ struct suite {
 inline constexpr std::array suites{
     suite{"recycle", &run_recycle},     suite{"fanout", &run_fanout},
     suite{"publish", &run_publish},     suite{"latency", &run_latency_suite},
-    suite{"isolation", &run_isolation}, suite{"efficiency", &run_efficiency}};
+    suite{"isolation", &run_isolation}, suite{"efficiency", &run_efficiency},
+    suite{"dbpool", &run_dbpool},       suite{"dbload", &run_dbload}};
 
 /// Shows on stderr, when that is a terminal, what is being measured.
 void show_progress(std::string_view what, unsigned round, unsigned rounds);

@@ -222,6 +222,9 @@ void resource_core::parts::look_at_idle() noexcept {
     // relaxed: an order
     const std::uint32_t most = max_size_.load(std::memory_order_relaxed);
     for (std::uint32_t slot = 0; slot != tasks_.size(); ++slot) {
+        if (tasks_[slot].history.due(now_)) {
+            end_rest(slot);
+        }
         const bool too_many = slot >= most;
         const bool aged = now_ >= tasks_[slot].expires_at;
         if (evict || too_many || aged) {
@@ -229,6 +232,15 @@ void resource_core::parts::look_at_idle() noexcept {
         }
     }
     probe_due();
+}
+
+void resource_core::parts::end_rest(std::uint32_t slot) noexcept {
+    // It may be tried again, when one is needed; its history stays, so one failure ends that.
+    // relaxed: this thread's own
+    const std::uint64_t word = leases_[slot].word.load(std::memory_order_relaxed);
+    if (lease_word::phase(word) == slot_phase::quarantined) {
+        set_phase(slot, slot_phase::empty);
+    }
 }
 
 void resource_core::parts::retire(std::uint32_t slot, close_reason why) noexcept {
@@ -273,7 +285,9 @@ resource_loop::interest resource_core::parts::plan() noexcept {
         if (params_.leak_timeout.count() != 0) {
             next_ = std::min<resource_clock_point>(next_, now_ + params_.leak_timeout);
         }
-        if (retry_pending_) {
+        // One whose time has come and that is not needed yet has no time: whoever needs it wakes
+        // us.
+        if (retry_pending_ && retry_at_ > now_) {
             next_ = std::min(next_, retry_at_);
         }
         if (!leak_times_.empty()) {
@@ -309,7 +323,10 @@ void resource_core::parts::plan_slot(std::uint32_t slot) noexcept {
     const std::uint64_t word = leases_[slot].word.load(std::memory_order_acquire);
     const slot_phase phase = lease_word::phase(word);
     if (phase == slot_phase::quarantined) {
-        next_ = std::min(next_, task.history.until());
+        // As with retry_at_: due and not opened means not wanted, or a retry is waited for.
+        if (task.history.until() > now_) {
+            next_ = std::min(next_, task.history.until());
+        }
         return;
     }
     if (phase != slot_phase::idle && phase != slot_phase::active) {

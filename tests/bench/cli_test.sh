@@ -27,7 +27,7 @@ refused() {
 }
 
 refused "unknown argument '--bogus'" --bogus
-refused "--suite lunch: there are recycle, fanout, publish, latency, isolation and efficiency." --suite lunch
+refused "--suite lunch: there are recycle, fanout, publish, latency, isolation, efficiency, dbpool and dbload." --suite lunch
 refused "--hgrm nowhere: there is no such folder" --hgrm nowhere
 refused "--plots nowhere: there is no such folder" --plots nowhere
 refused "--rounds 0: give a number from 1 to 99." --rounds 0
@@ -49,7 +49,16 @@ for id in fanout.duplicate.3.spsc fanout.in_place.10.spsc fanout.in_place.10.lim
     recycle.same.guard recycle.bulk32.off recycle.cross.guard recycle.cross.glibc \
     publish.flat.50 publish.cost.clock publish.stuck_conflate.10 \
     latency.100k.1 latency.100k.50 latency.roundtrip latency.1k.3 isolation.slow.lost isolation.slow.p99_us \
-    efficiency.sleep.10 "${counts[@]}"; do
+    efficiency.sleep.10 dbpool.cycle.1.mutex dbpool.cycle.2.mutex dbpool.cycle.2.p999 dbpool.snapshot_ns \
+    dbpool.health_ns dbpool.health_per_s "${counts[@]}"; do
+    grep -q "^$id " table || fail "$id is not in the table"
+    grep -q "\"id\": \"$id\"" rows.json || fail "$id is not in the file"
+done
+# Beside a database server, where there is one.
+for id in dbpool.slot_bytes dbpool.validate.passive dbpool.validate.active dbpool.start_ms dbpool.miss_p99_ms \
+    dbpool.dead_handed_out dbpool.deadline_overrun_ms dbpool.recovery_ms dbload.50.p95_ms \
+    dbload.spike5x.untyped_errors dbload.200.over_limit dbload.availability; do
+    grep -q "^$id  *not measured: " table && continue
     grep -q "^$id " table || fail "$id is not in the table"
     grep -q "\"id\": \"$id\"" rows.json || fail "$id is not in the file"
 done

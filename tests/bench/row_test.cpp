@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 #include <ropeway_test.hpp>
 
+#include "database_rows.hpp"
 #include "result.hpp"
 #include "row.hpp"
 
@@ -83,4 +84,37 @@ TEST_CASE("a wrong count shows in the table and in the file") {
     CHECK(read.at("rows").at(0).at("ok") == false);
     CHECK(read.at("rows").at(0).at("ratio").at("median") == 2.0);
     CHECK(read.at("rows").at(0).at("faults").size() == 1);
+}
+
+TEST_CASE("a row that this machine cannot measure says why, is no miss, and is not in the file") {
+    row one = example();
+    one.values.clear();
+    one.skipped = "no server package is installed";
+    CHECK(one.ok());
+    CHECK(to_table(std::span{&one, 1}).find("not measured: no server package is installed") !=
+          std::string::npos);
+    CHECK(nlohmann::json::parse(to_json({}, std::span{&one, 1})).at("rows").empty());
+}
+
+TEST_CASE("a row shows as many decimals as its reach has") {
+    row one = example();
+    one.absolute = true;
+    one.reach = 0.995;
+    one.values = {0.9951};
+    CHECK(to_table(std::span{&one, 1}).find("0.9951") != std::string::npos);
+    CHECK(to_table(std::span{&one, 1}).find(">= 0.995 ok") != std::string::npos);
+    one.reach = 5;
+    CHECK(to_table(std::span{&one, 1}).find("0.9951") == std::string::npos);
+    CHECK(to_table(std::span{&one, 1}).find(">= 5.00 MISSED") != std::string::npos);
+}
+
+TEST_CASE("the rows beside a server are known with their reach whether or not there is one") {
+    CHECK(database_row("dbpool.validate.passive").reach == 0.025);
+    CHECK_FALSE(database_row("dbpool.validate.passive").absolute);
+    CHECK(database_row("dbload.availability").direction == better::higher);
+    CHECK(database_row("dbload.availability").suite == "dbload");
+    CHECK_THROWS_AS(database_row("dbload.lunch"), std::out_of_range);
+    CHECK(unmeasured("dbload", "why").size() == 4);
+    CHECK(unmeasured("dbpool", "why").size() == 7);
+    CHECK(unmeasured("dbpool", "why").front().skipped == "why");
 }

@@ -183,7 +183,9 @@ void virtual_time::drive_until(wish& what) noexcept {
 bool virtual_time::round() {
     if (++rounds_here_ > turns_at_once) {
         ++runaways_;
-        move_to(now() + std::chrono::milliseconds{1});
+        // Longer each time, so that a test of a program that is wrong comes to an end.
+        const std::uint64_t doubled = std::min<std::uint64_t>(runaways_ - 1, 20);
+        move_to(now() + std::chrono::milliseconds{std::int64_t{1} << doubled});
         return false;
     }
     const bool ran = run_due_loops();

@@ -166,8 +166,23 @@ void copy_writer::append_binary(const parameter& value) {
         value.value());
 }
 
+bool copy_writer::server_has_spoken() const noexcept {
+    PGconn* const session = connection_->parts_->session();
+    pollfd look{PQsocket(session), POLLIN | POLLRDHUP, 0};
+    // A dead connection has no socket to poll; libpq takes data for it and throws them away.
+    return connection_->parts_->has_read || PQstatus(session) != CONNECTION_OK ||
+           ::poll(&look, 1, 0) > 0;
+}
+
 bool copy_writer::flush() {
     connection::parts& in = *connection_->parts_;
+    in.has_read = false;
+    // Nothing is said during a COPY unless it has failed: no use in sending the rest. libpq may
+    // read it away where the socket is full; then the end tells it.
+    if (server_has_spoken()) {
+        static_cast<void>(end("the server has spoken"));
+        return false;
+    }
     std::string_view rest = buffer_;
     // libpq queues a block as a whole, so smaller ones keep its buffer small when the socket is
     // full.
@@ -187,14 +202,13 @@ bool copy_writer::flush() {
             switch (in.wait_once(end_, true)) {
                 case wait_end::ready: break;
                 case wait_end::time_over: fail(in.give_up(end_)); return false;
-                case wait_end::lost: static_cast<void>(end(nullptr)); return false;
+                // Not all was sent, so nothing can have been kept: only the words are collected.
+                case wait_end::lost: static_cast<void>(end("the connection ended")); return false;
             }
         }
     }
     buffer_.clear();
-    // Nothing is said during a COPY unless it has failed: no use in sending the rest.
-    pollfd look{PQsocket(in.session()), POLLIN | POLLRDHUP, 0};
-    if (::poll(&look, 1, 0) > 0) {
+    if (server_has_spoken()) {
         static_cast<void>(end("the server has spoken"));
         return false;
     }

@@ -90,12 +90,13 @@ class virtual_time final : public resource_time {
     /// Turns of loops so far.
     [[nodiscard]] std::uint64_t turns() const noexcept { return turns_; }
     /// Times that `turns_at_once` rounds at one instant came to no rest: a loop that is due again
-    /// and again. The clock was then moved by a millisecond. A right program has none.
+    /// and again. The clock was then moved, by a millisecond the first time and twice as far each
+    /// further time. A right program has none.
     [[nodiscard]] std::uint64_t runaways() const noexcept { return runaways_; }
     /// Waits within a turn: on real time they would stand the I/O thread still. Each returned at
     /// once.
     [[nodiscard]] std::uint64_t waits_in_turns() const noexcept { return waits_in_turns_; }
-    static constexpr std::uint64_t turns_at_once = 100'000;
+    static constexpr std::uint64_t turns_at_once = 10'000;
 
     // resource_time
     [[nodiscard]] resource_clock_point now() noexcept override;
