@@ -61,6 +61,7 @@ class model_run {
     [[nodiscard]] bool one_in(std::uint64_t n) { return below(n) == 0; }
     [[nodiscard]] std::chrono::nanoseconds some_time();
     void note(std::string what);
+    [[nodiscard]] std::string state_text() const;
     void operate();
     void check();
     void end();
