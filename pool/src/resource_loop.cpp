@@ -183,6 +183,12 @@ void resource_core::parts::look_at_idle() noexcept {
         if (evict || too_many || aged) {
             retire(slot, aged && !evict && !too_many ? close_reason::age : close_reason::evicted);
         }
+        // A slot that has rested may be tried again, though nobody may need it for long.
+        // relaxed: a slot that rests is this thread's own
+        const std::uint64_t word = leases_[slot].word.load(std::memory_order_relaxed);
+        if (lease_word::phase(word) == slot_phase::quarantined && tasks_[slot].history.due(now_)) {
+            set_phase(slot, slot_phase::empty);
+        }
     }
     probe_due();
 }

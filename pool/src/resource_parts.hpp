@@ -185,12 +185,15 @@ struct resource_core::parts final : public resource_loop {
     void retire(std::uint32_t slot, close_reason why) noexcept;
     bool close_idle(std::uint32_t slot, close_reason why) noexcept;
     void probe_due() noexcept;
+    /// While suspect with nothing open, an open that hangs counts as a probe that hangs.
+    void judge_opens() noexcept;
     void shrink() noexcept;
     void scan_leaks() noexcept;
     void tell_leak(std::uint32_t slot, std::uint64_t word, std::uint64_t age_ns) noexcept;
     void tell_state() noexcept;
     void set_state(pool_state to) noexcept;
     void tell_loss(const slot_counts& counts, bool ending) noexcept;
+    void forgive_slots() noexcept;
     void tell_orders() noexcept;
     void tell_liveness(liveness_input input) noexcept;
     void tell(resource_event event) const noexcept;

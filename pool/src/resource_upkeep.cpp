@@ -164,9 +164,33 @@ void resource_core::parts::probe_due() noexcept {
     }
     probe_all_ = false;
     if (live_after.count() != 0 && count().idle() != 0) {
-        probe_next_ = std::min<resource_clock_point>(
-            probe_next_,
-            std::max<resource_clock_point>(live_told_at_ + live_after, now_ + live_after));
+        // Due already, and no idle one could be had for it: looked at again after the same time.
+        const auto from = live_due && !live_done ? now_ : live_told_at_;
+        probe_next_ = std::min<resource_clock_point>(probe_next_, from + live_after);
+    }
+    judge_opens();
+}
+
+void resource_core::parts::judge_opens() noexcept {
+    const slot_counts counts = count();
+    if (live_.state() != liveness_state::suspect || counts.open() != 0 ||
+        counts[slot_phase::opening] == 0) {
+        return;
+    }
+    auto began = forever;
+    for (const task_block& of : tasks_) {
+        if (of.running && of.task == resource_task::open) {
+            began = std::min(began, of.began_at);
+        }
+    }
+    const auto due = std::max(live_told_at_, began) + live_.probe_timeout();
+    if (now_ < due) {
+        probe_next_ = std::min<resource_clock_point>(probe_next_, due);
+        return;
+    }
+    tell_liveness(liveness_input::failure);
+    if (live_.state() == liveness_state::suspect) {
+        probe_next_ = std::min<resource_clock_point>(probe_next_, now_ + live_.probe_timeout());
     }
 }
 
@@ -345,9 +369,11 @@ void resource_core::parts::tell_loss(const slot_counts& counts, bool ending) noe
         was_up_ = start_word_.load(std::memory_order_relaxed) == 1;  // relaxed: own
         return;
     }
-    if (!lost_ && !ending && open == 0 && retry_pending_) {
+    const bool hopeless = retry_pending_ || live_.state() == liveness_state::unhealthy;
+    if (!lost_ && !ending && open == 0 && hopeless) {
         lost_ = true;
         lost_at_ = now_;
+        forgive_slots();
         resource_error error = last_error();
         event.kind = resource_event_kind::lost;
         event.error = &error;
@@ -359,6 +385,24 @@ void resource_core::parts::tell_loss(const slot_counts& counts, bool ending) noe
         event.limit = open;
         event.lasted = now_ - lost_at_;
         tell(event);
+    }
+}
+
+void resource_core::parts::forgive_slots() noexcept {
+    for (std::uint32_t slot = 0; slot != tasks_.size(); ++slot) {
+        const bool rested = tasks_[slot].history.resting();
+        tasks_[slot].history.forget();
+        // relaxed: a slot that rests is this thread's own
+        const std::uint64_t word = leases_[slot].word.load(std::memory_order_relaxed);
+        if (lease_word::phase(word) == slot_phase::quarantined) {
+            set_phase(slot, slot_phase::empty);
+        }
+        if (rested) {
+            resource_event event;
+            event.kind = resource_event_kind::quarantine_over;
+            event.resource = leases_[slot].number.load(std::memory_order_relaxed);  // relaxed: own
+            tell(event);
+        }
     }
 }
 

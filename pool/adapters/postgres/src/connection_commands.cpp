@@ -55,8 +55,11 @@ wait_end connection::parts::wait_once(command_clock::time_point end, bool writin
     if (ready < 0 && errno != EINTR) {
         return wait_end::lost;
     }
-    if (ready > 0 && (look.revents & ~POLLOUT) != 0 && PQconsumeInput(session()) == 0) {
-        return wait_end::lost;
+    if (ready > 0 && (look.revents & ~POLLOUT) != 0) {
+        has_read = true;
+        if (PQconsumeInput(session()) == 0) {
+            return wait_end::lost;
+        }
     }
     return wait_end::ready;
 }
@@ -262,12 +265,12 @@ int connection::wait_for_notifications(std::chrono::nanoseconds timeout) {
     if (in.ready_for_command(end)) {
         return -1;
     }
+    in.notifications = 0;
     for (;;) {
         if (in.look() == resource_health::dead) {
             in.doomed = true;
             return -1;
         }
-        // look() delivers, and so does every command: what came since the last call counts too.
         if (const auto came = std::exchange(in.notifications, 0); came > 0) {
             return static_cast<int>(came);
         }

@@ -48,7 +48,7 @@ struct connection::parts {
     std::array<char, 6> ending_code{};
     std::string ending_text{};
     pid_t process = 0;
-    std::uint32_t notifications = 0;  ///< delivered since the session began
+    std::uint32_t notifications = 0;  ///< delivered since wait_for_notifications() began
     std::uint16_t syncs_left = 0;
     std::uint16_t answers = 0;  ///< of the task's statements so far; names the one that failed
     std::uint8_t sent_before_setup = 0;  ///< ROLLBACK and DISCARD ALL of a reset
@@ -57,6 +57,7 @@ struct connection::parts {
     bool doomed = false;
     bool session_dirty = false;
     bool rollback_due = false;
+    bool has_read = false;  ///< wait_once() has; a COPY's writer asks and clears it
 
     explicit parts(std::shared_ptr<settings> from) : shared(std::move(from)) {}
 

@@ -166,8 +166,20 @@ void copy_writer::append_binary(const parameter& value) {
         value.value());
 }
 
+bool copy_writer::server_has_spoken() const noexcept {
+    pollfd look{PQsocket(connection_->parts_->session()), POLLIN | POLLRDHUP, 0};
+    return connection_->parts_->has_read || ::poll(&look, 1, 0) > 0;
+}
+
 bool copy_writer::flush() {
     connection::parts& in = *connection_->parts_;
+    in.has_read = false;
+    // Nothing is said during a COPY unless it has failed: no use in sending the rest. libpq may
+    // read it away where the socket is full; then the end tells it.
+    if (server_has_spoken()) {
+        static_cast<void>(end("the server has spoken"));
+        return false;
+    }
     std::string_view rest = buffer_;
     // libpq queues a block as a whole, so smaller ones keep its buffer small when the socket is
     // full.
@@ -192,9 +204,7 @@ bool copy_writer::flush() {
         }
     }
     buffer_.clear();
-    // Nothing is said during a COPY unless it has failed: no use in sending the rest.
-    pollfd look{PQsocket(in.session()), POLLIN | POLLRDHUP, 0};
-    if (::poll(&look, 1, 0) > 0) {
+    if (server_has_spoken()) {
         static_cast<void>(end("the server has spoken"));
         return false;
     }

@@ -102,6 +102,19 @@ void check_hosts(const std::string& hosts) {
         "url names a host with @ in it: the password holds an @. Suggestion: write %40 for it");
 }
 
+void check_ports(const std::string& ports) {
+    for (const std::string& port : split(ports)) {
+        const bool digits =
+            std::all_of(port.begin(), port.end(), [](char c) { return c >= '0' && c <= '9'; });
+        const long number = digits && port.size() <= 5 && !port.empty() ? std::stol(port) : 0;
+        if (!port.empty() && (number < 1 || number > 65'535)) {
+            throw std::invalid_argument(
+                "port must be between 1 and 65535, which what stands in its place is not. "
+                "Suggestion: postgres://USER:PASSWORD@HOST:5432/DATABASE");
+        }
+    }
+}
+
 /// The addresses of a name, in the resolver's order; empty if it has none just now.
 [[nodiscard]] std::vector<std::string> addresses_of(const std::string& host) {
     addrinfo hints{};
@@ -162,6 +175,9 @@ std::vector<keyword> keywords_of(const postgres_params& params) {
     }
     if (const std::string* host = find(keywords, "host")) {
         check_hosts(*host);
+    }
+    if (const std::string* port = find(keywords, "port")) {
+        check_ports(*port);
     }
     put_default(keywords, "application_name", params.application_name);
     put_default(keywords, "client_encoding", "UTF8");

@@ -9,8 +9,9 @@
 //      ▲                                                                         succeeds
 //      └─────────────────────────── history forgotten ◄─────────────────────────────┘
 //
-// A failed open while nothing at all can be opened speaks of the other end, not of the slot: a pool
-// that is lost must not record it, or its slots would rest when the end is back.
+// What fails while everything fails speaks of the other end, not of the slot: a pool that is lost
+// forgets its slots' histories and records no failed open, or slots would rest when the end is
+// back.
 #pragma once
 
 #include <algorithm>
@@ -53,6 +54,9 @@ class check_history {
         until_ = now + params.rest;
         return quarantine_change::entered;
     }
+
+    /// As new: for all slots at once when everything failed, which was no slot's fault.
+    void forget() noexcept { *this = check_history{}; }
 
     /// In quarantine, whether it is due to be tried again or not.
     [[nodiscard]] bool resting() const noexcept { return resting_; }

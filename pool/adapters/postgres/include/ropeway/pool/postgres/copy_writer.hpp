@@ -67,6 +67,7 @@ class [[nodiscard]] copy_writer {
     void append_text(const parameter& value);
     void append_binary(const parameter& value);
     bool flush();
+    [[nodiscard]] bool server_has_spoken() const noexcept;
     result end(const char* refusal);
     void fail(resource_error why);
 

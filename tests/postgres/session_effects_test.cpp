@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Which SQL texts can leave something behind, and which only read, as tables.
+#include "session_effects.hpp"
+
+#include "ropeway_test.hpp"
+
+namespace {
+
+using ropeway::postgres::detail::leaves_session_state;
+using ropeway::postgres::detail::only_reads;
+
+TEST_CASE("Texts that can leave session state are found, however they are written") {
+    for (const char* sql : {
+             "SET search_path TO x",
+             "set x=1",
+             "  \n\tSET x = 1",
+             "/* why */ SET x = 1",
+             "-- why\nSET x = 1",
+             "SELECT 1; SET x = 1",
+             "BEGIN; SET SESSION x = 1; COMMIT",
+             "SELECT 'a--b'; SET x = 1",
+             "SELECT '/*'; SET x = 1 -- */",
+             "RESET ALL",
+             "LISTEN jobs",
+             "UNLISTEN *",
+             "PREPARE p AS SELECT 1",
+             "DEALLOCATE ALL",
+             "EXECUTE p",
+             "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+             "LOAD 'x'",
+             "DO $$ BEGIN END $$",
+             "CALL p()",
+             "DISCARD ALL",
+             "CREATE TEMP TABLE t (a int)",
+             "create temporary view v as select 1",
+             "CREATE TABLE pg_temp.t (a int)",
+             "SELECT 1 INTO TEMP t",
+             "SELECT pg_advisory_lock(1)",
+             "SELECT pg_try_advisory_lock_shared(1)",
+             "SELECT set_config('x', 'y', false)",
+         }) {
+        CAPTURE(sql);
+        CHECK(leaves_session_state(sql));
+    }
+}
+
+TEST_CASE("Texts that leave nothing are not taken for such that do") {
+    for (const char* sql : {
+             "",
+             ";",
+             "SELECT 1",
+             "UPDATE t SET a = 1",
+             "UPDATE t\nSET a = 1",
+             "INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING",
+             "INSERT INTO t VALUES (1) ON CONFLICT (a) DO UPDATE SET a = 2",
+             "SET LOCAL x = 1",
+             "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+             "SET CONSTRAINTS ALL DEFERRED",
+             "SELECT pg_advisory_xact_lock(1)",
+             "SELECT pg_try_advisory_xact_lock(1)",
+             "SELECT temperature, preset FROM readings",
+             "NOTIFY jobs",
+             "BEGIN",
+             "COMMIT",
+             "CREATE TABLE t (a int)",
+         }) {
+        CAPTURE(sql);
+        CHECK_FALSE(leaves_session_state(sql));
+    }
+}
+
+TEST_CASE("Only a query that names no change counts as reading") {
+    for (const char* sql : {"SELECT 1", "  select * from t", "SHOW all", "TABLE t", "VALUES (1)",
+                            "/* x */ SELECT 1"}) {
+        CAPTURE(sql);
+        // A comment's words stand before the query's: it errs to the careful side.
+        CHECK(only_reads(sql) == (std::string_view(sql).front() != '/'));
+    }
+    for (const char* sql : {"", "INSERT INTO t VALUES (1)", "WITH x AS (DELETE FROM t) SELECT 1",
+                            "SELECT 1; DELETE FROM t", "SELECT 1 INTO u", "COMMIT", "CALL p()"}) {
+        CAPTURE(sql);
+        CHECK_FALSE(only_reads(sql));
+    }
+}
+
+}  // namespace
