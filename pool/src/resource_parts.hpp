@@ -172,6 +172,8 @@ struct resource_core::parts final : public resource_loop {
     void task_ended(std::uint32_t slot, bool well, bool late) noexcept;
     void open_ended(std::uint32_t slot, bool well, bool late) noexcept;
     void probe_ended(std::uint32_t slot, bool well, bool late) noexcept;
+    /// After a look or a probe, which are no use.
+    void back_to_idle(std::uint32_t slot) noexcept;
     void to_idle(std::uint32_t slot) noexcept;
     void close(std::uint32_t slot, close_reason why) noexcept;
     void drop(std::uint32_t slot, close_reason why) noexcept;

@@ -24,20 +24,23 @@ void model_run::acquire() {
          std::to_string(timeout.count()) + " ns");
     const auto begun = time_.now();
     model_.begins({.id = id, .priority = priority, .deadline = begun + timeout});
-    callers_.push_back(time_.call([this, id, timeout, priority, begun] {
-        call_ended(id, begun, pool_->acquire({.timeout = timeout, .priority = priority}));
+    const std::uint32_t waiting = pool_->snapshot().waiting;
+    callers_.push_back(time_.call([this, id, timeout, priority] {
+        call_ended(id, pool_->acquire({.timeout = timeout, .priority = priority}));
     }));
+    if (pool_->snapshot().waiting > waiting) {
+        model_.queues(id);
+    }
 }
 
-void model_run::call_ended(std::uint64_t id, resource_clock_point begun,
-                           ropeway::acquired<fake_resource> got) {
+void model_run::call_ended(std::uint64_t id, ropeway::acquired<fake_resource> got) {
     // On a caller, whose errors nobody asks for: the first is kept for check().
     try {
         if (!got) {
             const resource_error_kind kind = got.error().kind;
             note("call " + std::to_string(id) + " failed: " + std::string{to_string(kind)});
             expect(!got.error().text().empty(), "an error without text");
-            model_.fails(id, kind, begun, time_.now());
+            model_.fails(id, kind, time_.now());
             return;
         }
         held_one one{.lease = got.take()};
@@ -69,6 +72,7 @@ void model_run::try_acquire() {
         note("try_acquire got connection " + std::to_string(one.number));
         const std::uint64_t number = one.number;
         take(std::move(one));
+        expect(before.waiting == 0, "try_acquire() came before somebody who waits");
         model_.gets_at_once(number, time_.now());
         return;
     }

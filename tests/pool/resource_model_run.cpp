@@ -127,8 +127,9 @@ std::string model_run::state_text() const {
            field("active", now.active) + field("opening", now.opening) +
            field("closing", now.closing) + field("quarantined", now.quarantined) +
            field("waiting", now.waiting) + field("min", now.min_size) + field("max", now.max_size) +
-           field("reserved", params_.reserved) + field("held", held_.size()) + " state=" +
-           std::string{to_string(now.state)} + " liveness=" + std::string{to_string(now.liveness)};
+           field("reserved", params_.reserved) + field("held", held_.size()) +
+           " state=" + std::string{to_string(now.state)} +
+           " liveness=" + std::string{to_string(now.liveness)};
 }
 
 void model_run::operate() {
@@ -221,7 +222,8 @@ void model_run::end_by_force() {
     const auto report = pool_->shutdown(2s);
     time_.settle();
     expect_equal(model_.waiting(), 0U, "waiting after the shutdown");
-    expect_equal(report.forced.size(), held, "leases ended by force");
+    // Who was probing one when it began may still have got it.
+    expect_equal(report.forced.size(), held_.size(), "leases ended by force");
     expect(time_.now() - begun <= 2s + 1ms + params_.close_timeout, "the shutdown took too long");
     counts_.forced += held;
 }

@@ -71,8 +71,7 @@ class model_run {
 
     // resource_model_operations.cpp
     void acquire();
-    void call_ended(std::uint64_t id, resource_clock_point begun,
-                    ropeway::acquired<ropeway::testing::fake_resource> got);
+    void call_ended(std::uint64_t id, ropeway::acquired<ropeway::testing::fake_resource> got);
     void take(held_one one);
     void try_acquire();
     void give_back();
