@@ -110,7 +110,7 @@ std::uint32_t resource_core::parts::take(bool priority) noexcept {
 }
 
 core_lease resource_core::parts::lend(std::uint32_t slot, std::uint64_t now, site where,
-                                      bool waited) noexcept {
+                                      std::uint64_t waited_ns) noexcept {
     lease_block& block = leases_[slot];
     lease_hint& hint = hint_for(id_);
     if (hint.pool != id_) [[unlikely]] {
@@ -124,9 +124,15 @@ core_lease resource_core::parts::lend(std::uint32_t slot, std::uint64_t now, sit
     walk_stack(block.stack);
     block.acquired.store(block.acquired.load(std::memory_order_relaxed) + 1,
                          std::memory_order_relaxed);
-    if (waited) {
+    if (waited_ns != 0) {
         block.waited.store(block.waited.load(std::memory_order_relaxed) + 1,
                            std::memory_order_relaxed);
+    }
+    if (params_.observe_leases) [[unlikely]] {
+        to_loop({.kind = return_notice::what::acquired,
+                 .slot = slot,
+                 .lasted_ns = waited_ns,
+                 .who = block.who.load(std::memory_order_relaxed)});
     }
     const std::uint64_t word = block.word.load(std::memory_order_relaxed);
     return {.resource = block.resource.load(std::memory_order_relaxed),
@@ -221,7 +227,7 @@ core_acquired resource_core::parts::acquire(std::chrono::nanoseconds timeout, bo
             }
             const std::uint64_t now = stamp();
             if (ready(slot, now, &deadline)) [[likely]] {
-                return {.got = lend(slot, now, where, false), .error = nullptr};
+                return {.got = lend(slot, now, where, 0), .error = nullptr};
             }
             if (deadline.passed()) {
                 return failed(resource_error_kind::timeout, deadline);
@@ -240,7 +246,7 @@ core_lease resource_core::parts::try_acquire(site where) noexcept {
         }
         const std::uint64_t now = stamp();
         if (ready(slot, now, nullptr)) {
-            return lend(slot, now, where, false);
+            return lend(slot, now, where, 0);
         }
     }
     return {};

@@ -281,7 +281,10 @@ void resource_core::parts::plan_slot(std::uint32_t slot) noexcept {
     const std::uint64_t word = leases_[slot].word.load(std::memory_order_acquire);
     const slot_phase phase = lease_word::phase(word);
     if (phase == slot_phase::quarantined) {
-        next_ = std::min(next_, task.history.until());
+        // As with retry_at_: due and not opened means not wanted, or a retry is waited for.
+        if (task.history.until() > now_) {
+            next_ = std::min(next_, task.history.until());
+        }
         return;
     }
     if (phase != slot_phase::idle && phase != slot_phase::active) {

@@ -120,7 +120,9 @@ struct resource_core::parts final : public resource_loop {
     bool ready(std::uint32_t slot, std::uint64_t now, caller_deadline* deadline) noexcept;
     bool ready_by_probe(std::uint32_t slot, caller_deadline& deadline) noexcept;
     bool probe_here(pooled_resource& what, resource_clock_point until) noexcept;
-    core_lease lend(std::uint32_t slot, std::uint64_t now, site where, bool waited) noexcept;
+    /// `waited_ns` 0: at once.
+    core_lease lend(std::uint32_t slot, std::uint64_t now, site where,
+                    std::uint64_t waited_ns) noexcept;
     core_acquired acquire_waiting(caller_deadline& deadline, bool priority, site where);
     bool enqueue(waiter& me, resource_error_kind& refused) noexcept;
     bool leave_queue(waiter& me) noexcept;

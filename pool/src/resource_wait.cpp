@@ -138,9 +138,11 @@ core_acquired resource_core::parts::acquire_waiting(caller_deadline& deadline, b
         }
         const std::uint64_t now = stamp();
         if (ready(me.slot, now, &deadline)) {
-            const auto waited = (time_.now() - deadline.began()).count();
-            note_wait(static_cast<std::uint64_t>(waited));
-            return {.got = lend(me.slot, now, where, true), .error = nullptr};
+            const auto waited =
+                static_cast<std::uint64_t>((time_.now() - deadline.began()).count());
+            note_wait(waited);
+            return {.got = lend(me.slot, now, where, std::max<std::uint64_t>(waited, 1)),
+                    .error = nullptr};
         }
         if (deadline.passed()) {
             return failed(why_late(), deadline);

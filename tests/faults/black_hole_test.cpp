@@ -58,7 +58,7 @@ TEST_CASE(
         told = refused ? resource_error_kind::none : why(refused.error());
     });
     CHECK(late <= allowed_overrun);
-    CHECK(told == resource_error_kind::timeout);
+    CHECK(told == resource_error_kind::unavailable);
     CHECK(ride.seen().wait_for(resource_event_kind::closed, 2));
     CHECK(ride.seen().closed(close_reason::failed_probe) == 2);
     CHECK(ride.seen().wait_for(resource_event_kind::lost));

@@ -33,7 +33,7 @@ TEST_CASE(
     // Each try ended at its own deadline, and says that nothing answered.
     REQUIRE(ride.seen().wait_for(resource_event_kind::open_failed, 2));
     for (const auto& failed : ride.seen().of(resource_event_kind::open_failed)) {
-        CHECK(failed.error == resource_error_kind::timeout);
+        CHECK(failed.error == resource_error_kind::unavailable);
     }
     CHECK(ride.seen().count(resource_event_kind::lost) == 0);
     server.resume();

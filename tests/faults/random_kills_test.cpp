@@ -19,6 +19,9 @@ namespace {
 constexpr auto duration = 10s;
 constexpr std::size_t writers = 4;
 
+// Rows acknowledged so far by all writers. Relaxed: a count that publishes nothing else.
+std::atomic<std::uint64_t> progress{0};
+
 // What one writer did. Numbers are unique over all writers.
 struct journal {
     std::vector<std::uint64_t> acknowledged{};
@@ -44,6 +47,7 @@ void write_plainly(pg_pool& pool, std::uint64_t number, journal& into) {
     }
     if (!error) {
         into.acknowledged.push_back(number);
+        progress.fetch_add(1, std::memory_order_relaxed);
     } else if (error.kind == resource_error_kind::commit_unknown) {
         into.unknown.push_back(number);
     } else {
@@ -58,11 +62,20 @@ void write_under_a_key(pg_pool& pool, std::uint64_t number, journal& into) {
         [&](transaction& within) { return within.exec(insert(number)).error(); });
     if (outcome) {
         into.acknowledged.push_back(number);
+        progress.fetch_add(1, std::memory_order_relaxed);
     } else if (outcome.error.kind == resource_error_kind::commit_unknown) {
         into.unknown.push_back(number);
     } else {
         ++into.refused[outcome.error.kind];
     }
+}
+
+// Lets the writers get on by so many rows, or see that they do not: on any machine, however slow,
+// work is done between two blows, and some blows hit what the one before left.
+void let_work(std::uint64_t rows) {
+    const auto from = progress.load(std::memory_order_relaxed);
+    (void)wait_until([&] { return progress.load(std::memory_order_relaxed) >= from + rows; },
+                     300ms);
 }
 
 // Ends sessions at random until time is up. @return how many blows it dealt
@@ -71,7 +84,7 @@ std::size_t strike(postgres_server& server, fault_proxy& proxy, std::uint64_t se
     const auto until = steady::now() + duration;
     std::size_t blows = 0;
     while (steady::now() < until) {
-        pause_for(std::chrono::milliseconds{5 + random() % 25});
+        let_work(random() % 60);
         const auto sessions = server.backends();
         if (sessions.empty()) {
             continue;
@@ -149,8 +162,7 @@ TEST_CASE(
         one.join();
     }
     CHECK(failure.empty());
-    CHECK(blows >= 100);
-    INFO(ride.seen().text().substr(0, 4000));
+    CHECK(blows >= 20);
 
     CHECK(answers(ride.pool(), 5s));
     CHECK(ride.wait_idle(ride->snapshot().idle));
@@ -182,7 +194,7 @@ TEST_CASE(
     CHECK(missing == 0);
     CHECK(doubled == 0);
     CHECK(found.size() == acknowledged + unknown_found);
-    CHECK(acknowledged >= 500);
+    CHECK(acknowledged >= 100);
     // Who has a key is never left in doubt.
     CHECK(journals[1].unknown.empty());
     CHECK(journals[3].unknown.empty());

@@ -90,7 +90,7 @@ TEST_CASE("leases held beyond the deadline of a shutdown are dropped and listed 
             CHECK_FALSE(holder.thread.empty());
         }
         CHECK(ride.seen().count(resource_event_kind::shutdown_forced) == 2);
-        CHECK(ride.seen().closed(close_reason::forced) == 2);
+        CHECK(ride->snapshot().closed[static_cast<std::size_t>(close_reason::forced)] == 2);
         // The server has lost them; their holders still may ask, and return them.
         CHECK(server.wait_backends(0));
     }

@@ -167,8 +167,11 @@ void copy_writer::append_binary(const parameter& value) {
 }
 
 bool copy_writer::server_has_spoken() const noexcept {
-    pollfd look{PQsocket(connection_->parts_->session()), POLLIN | POLLRDHUP, 0};
-    return connection_->parts_->has_read || ::poll(&look, 1, 0) > 0;
+    PGconn* const session = connection_->parts_->session();
+    pollfd look{PQsocket(session), POLLIN | POLLRDHUP, 0};
+    // A dead connection has no socket to poll; libpq takes data for it and throws them away.
+    return connection_->parts_->has_read || PQstatus(session) != CONNECTION_OK ||
+           ::poll(&look, 1, 0) > 0;
 }
 
 bool copy_writer::flush() {
@@ -199,7 +202,8 @@ bool copy_writer::flush() {
             switch (in.wait_once(end_, true)) {
                 case wait_end::ready: break;
                 case wait_end::time_over: fail(in.give_up(end_)); return false;
-                case wait_end::lost: static_cast<void>(end(nullptr)); return false;
+                // Not all was sent, so nothing can have been kept: only the words are collected.
+                case wait_end::lost: static_cast<void>(end("the connection ended")); return false;
             }
         }
     }
