@@ -117,6 +117,13 @@ void resource_core::parts::shrink() noexcept {
     }
 }
 
+void resource_core::parts::close_above(std::uint32_t most) noexcept {
+    std::uint32_t open = count().open();
+    for (std::uint32_t slot = 0; open > most && slot != tasks_.size(); ++slot) {
+        open -= close_idle(slot, close_reason::evicted) ? 1U : 0U;
+    }
+}
+
 bool resource_core::parts::close_idle(std::uint32_t slot, close_reason why) noexcept {
     lease_block& block = leases_[slot];
     std::uint64_t word = block.word.load(std::memory_order_relaxed);  // relaxed: the CAS decides

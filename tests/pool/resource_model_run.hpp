@@ -74,6 +74,10 @@ class model_run {
     void call_ended(std::uint64_t id, ropeway::acquired<ropeway::testing::fake_resource> got);
     void take(held_one one);
     void try_acquire();
+    /// @return whether it got one.
+    bool try_acquire_once();
+    /// It may get none now.
+    [[nodiscard]] bool try_acquire_excused() const;
     void give_back();
     void give_back(held_one one);
     void lend();
