@@ -315,6 +315,7 @@ struct resource_core::parts final : public resource_loop {
 
     // --- orders to the I/O thread ---
     std::atomic<bool> woken_{true};
+    std::atomic<bool> orphaned_{false};  ///< a slot came back and there was no memory to say so
     std::atomic<bool> evict_{false};
     std::atomic<std::uint32_t> resized_from_{0};  ///< the maximum before; 0: not resized
     std::atomic<std::uint32_t> suspend_told_{0};  ///< 1 suspended, 2 resumed; 0 nothing new
