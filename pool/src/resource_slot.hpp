@@ -139,10 +139,10 @@ struct task_block {
     int fd = -1;                    ///< what the task polls
     int watch_fd = -1;              ///< what is polled while it lies idle
     std::uint32_t watch_inode = 0;  ///< of what watch_fd was then: numbers are used again
-    short events = 0;
-    bool running : 1 = false;     ///< a task is in progress
-    bool retire : 1 = false;      ///< close it instead of making it idle
-    bool told_close : 1 = false;  ///< on_close was called
+    std::uint8_t events = 0;        ///< POLLIN, POLLOUT
+    bool running : 1 = false;       ///< a task is in progress
+    bool retire : 1 = false;        ///< close it instead of making it idle
+    bool told_close : 1 = false;    ///< on_close was called
     resource_task task = resource_task::open;
     close_reason reason = close_reason::shutdown;
 };
