@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ropeway/pool/postgres.hpp>
+
+#include "front.hpp"
+
+namespace ropeway::detail {
+
+database_factory postgres_front(const pool_config& config) {
+    postgres::postgres_params params{.url = config.database_url};
+    params.command_timeout = config.command_timeout;
+    return [make = postgres::make_connections(std::move(params))] {
+        using made = front<postgres::connection, postgres::parameter, database_kind::postgres>;
+        return std::make_unique<made>(make());
+    };
+}
+
+}  // namespace ropeway::detail
