@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How long leases are held, counted exactly: the first threads of a pool own a set of cells each
-// and count without an atomic read-modify-write; the rest share one set. Any thread.
+// How long leases are held: the number of leases is exact, the distribution of short ones is that
+// of a sample. The first threads of a pool own a set of cells each and count without an atomic
+// read-modify-write; the rest share one set. Any thread.
 #pragma once
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 
+#include <ropeway/pool/cache_line.hpp>
 #include <ropeway/pool/histogram.hpp>
 
 namespace ropeway::detail {
@@ -42,6 +44,9 @@ class hold_cells {
                                                         std::memory_order_relaxed)) {
         }
     }
+    [[nodiscard]] std::uint64_t count(std::size_t bucket) const noexcept {
+        return counts_[bucket].load(std::memory_order_relaxed);  // relaxed: a number
+    }
     void add_to(histogram& out) const noexcept {
         const std::uint64_t low = min_.load(std::memory_order_relaxed);   // relaxed: a number
         const std::uint64_t high = max_.load(std::memory_order_relaxed);  // relaxed: a number
@@ -61,11 +66,15 @@ class hold_cells {
     std::atomic<std::uint64_t> max_{0};
 };
 
+/// Leases are told apart by the pool's slow clock: those that outlast a tick or two are recorded
+/// each; of the short ones every `timed_every`th of a thread is timed by the processor's counter
+/// (which costs as much as the rest of a cycle), and stands for the others in the sum.
 class hold_times {
   public:
+    static constexpr std::uint32_t timed_every = 8;
     static constexpr std::uint32_t sets = 8;
     static constexpr std::uint32_t shared = sets;
-    hold_times() : cells_(std::make_unique<std::array<hold_cells, sets + 1>>()) {}
+    hold_times() : sets_(std::make_unique<std::array<set, sets + 1>>()) {}
 
     /// A set for the calling thread alone, or `shared` if there are no more. Once per thread.
     [[nodiscard]] std::uint32_t adopt() noexcept {
@@ -76,23 +85,69 @@ class hold_times {
         }
         return n;
     }
-    void record(std::uint32_t set, std::uint64_t ns) noexcept {
-        if (set < sets) [[likely]] {
-            (*cells_)[set].record(ns);
+    /// A long one.
+    void record_long(std::uint32_t to, std::uint64_t ns) noexcept {
+        hold_cells& cells = (*sets_)[to].all;
+        to < sets ? cells.record(ns) : cells.record_shared(ns);
+    }
+    /// A short one that was timed.
+    void record_timed(std::uint32_t to, std::uint64_t ns) noexcept {
+        hold_cells& cells = (*sets_)[to].timed;
+        to < sets ? cells.record(ns) : cells.record_shared(ns);
+    }
+    /// A short one that was not.
+    void count_short(std::uint32_t to) noexcept {
+        std::atomic<std::uint64_t>& count = (*sets_)[to].untimed;
+        if (to < sets) [[likely]] {
+            // relaxed: one writer, and readers want a number
+            count.store(count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
         } else {
-            (*cells_)[shared].record_shared(ns);
+            count.fetch_add(1, std::memory_order_relaxed);  // relaxed: a number
         }
     }
+    /// All leases, each counted once.
     [[nodiscard]] histogram sum() const noexcept {
-        histogram out;
-        for (const hold_cells& each : *cells_) {
-            each.add_to(out);
+        histogram all;
+        histogram timed;
+        std::uint64_t untimed = 0;
+        for (const set& each : *sets_) {
+            each.all.add_to(all);
+            each.timed.add_to(timed);
+            untimed += each.untimed.load(std::memory_order_relaxed);  // relaxed: a number
         }
-        return out;
+        all.merge(timed);
+        std::uint64_t given = 0;
+        std::uint64_t seen = 0;
+        for (std::size_t i = 0; i != histogram::buckets; ++i) {
+            std::uint64_t here = 0;
+            for (const set& each : *sets_) {
+                here += each.timed.count(i);
+            }
+            seen = std::min(seen + here, timed.count());
+            if (here == 0) {
+                continue;
+            }
+            // Rounded so that all of them together are `untimed`.
+            const auto until = static_cast<std::uint64_t>(static_cast<double>(untimed) *
+                                                          static_cast<double>(seen) /
+                                                          static_cast<double>(timed.count()));
+            const std::uint64_t upto = seen == timed.count() ? untimed : std::min(until, untimed);
+            if (upto > given) {
+                all.record(std::clamp(histogram::end_of(i), timed.min(), timed.max()),
+                           upto - given);
+                given = upto;
+            }
+        }
+        return all;
     }
 
   private:
-    std::unique_ptr<std::array<hold_cells, sets + 1>> cells_;
+    struct set {
+        alignas(cache_block) std::atomic<std::uint64_t> untimed{0};
+        hold_cells timed{};
+        hold_cells all{};
+    };
+    std::unique_ptr<std::array<set, sets + 1>> sets_;
     std::atomic<std::uint32_t> next_{0};
 };
 

@@ -13,6 +13,7 @@ struct lease_hint {
     std::uint64_t pool = 0;   ///< its id; 0: nothing is known
     std::uint32_t slot = 0;   ///< the last one leased
     std::uint32_t cells = 0;  ///< see hold_times::adopt
+    std::uint32_t left = 0;   ///< leases until the next one that is timed
 };
 
 inline thread_local constinit std::array<lease_hint, 4> lease_hints{};

@@ -11,15 +11,6 @@
 
 namespace ropeway::detail {
 
-bool resource_core::parts::claim(lease_block& slot) noexcept {
-    // seq_cst: invariant 2, a waiter's look for idle slots; pairs with give_back's and to_idle's
-    std::uint64_t word = slot.word.load(std::memory_order_seq_cst);
-    return lease_word::phase(word) == slot_phase::idle &&
-           // acquire: pairs with the release of who made it idle: the resource is as he left it
-           slot.word.compare_exchange_strong(word, lease_word::into(word, slot_phase::active),
-                                             std::memory_order_acquire, std::memory_order_relaxed);
-}
-
 std::uint32_t resource_core::parts::take_by_scan() noexcept {
     const std::uint32_t used = used_.load(std::memory_order_acquire);  // pairs with grow()
     std::uint32_t busy = 0;
@@ -109,34 +100,77 @@ std::uint32_t resource_core::parts::take(bool priority) noexcept {
     return got;
 }
 
-core_lease resource_core::parts::lend(std::uint32_t slot, std::uint64_t now, site where,
-                                      std::uint64_t waited_ns) noexcept {
+bool resource_core::parts::open_door() noexcept {
+    // seq_cst: invariant 1; pairs with enqueue()
+    std::uint64_t door = door_.load(std::memory_order_seq_cst);
+    if (door == 0) [[likely]] {
+        return at_home();
+    }
+    if (door == door_bits::asleep && at_home()) {
+        wake_clock();
+        return true;
+    }
+    return false;
+}
+
+void resource_core::parts::wake_clock() noexcept {
+    // relaxed: a time orders nothing
+    slow_now_.store(stamp(), std::memory_order_relaxed);
+    // seq_cst: as every change of the door
+    if ((door_.fetch_and(~door_bits::asleep, std::memory_order_seq_cst) & door_bits::asleep) != 0) {
+        wake();
+    }
+}
+
+inline std::uint64_t resource_core::parts::lease_stamp(lease_hint& hint) noexcept {
+    if (precise_) [[unlikely]] {
+        return stamp();
+    }
+    if (hint.pool != id_ || hint.left == 0) [[unlikely]] {
+        hint.left = hold_times::timed_every;
+        return stamp() | timed_lease;
+    }
+    --hint.left;
+    // relaxed: a time orders nothing
+    return slow_now_.load(std::memory_order_relaxed) & ~timed_lease;
+}
+
+inline core_lease resource_core::parts::lend(std::uint32_t slot, lease_hint& hint,
+                                             std::uint64_t now, site where) noexcept {
     lease_block& block = leases_[slot];
-    lease_hint& hint = hint_for(id_);
     if (hint.pool != id_) [[unlikely]] {
-        hint = {.pool = id_, .slot = slot, .cells = holds_.adopt()};
+        hint = {.pool = id_, .slot = slot, .cells = holds_.adopt(), .left = hint.left};
     }
     hint.slot = slot;
-    // relaxed (all): written by the holder alone; reports read them as numbers and look at the
-    // word before and after
+    // relaxed (all but one): written by the holder alone; reports read them as numbers and look at
+    // the word before and after
     block.acquired_at.store(now, std::memory_order_relaxed);
     block.who.store(lease_who::acquired(where.id(), thread_number()), std::memory_order_relaxed);
     walk_stack(block.stack);
+    // release: pairs with scan_leaks(): once it is counted, the stamps are this lease's
     block.acquired.store(block.acquired.load(std::memory_order_relaxed) + 1,
-                         std::memory_order_relaxed);
+                         std::memory_order_release);
+    const std::uint64_t word = block.word.load(std::memory_order_relaxed);
+    return {.resource = block.resource.load(std::memory_order_relaxed),
+            .from = {.core = &owner_, .slot = slot, .generation = lease_word::generation(word)}};
+}
+
+core_lease resource_core::parts::lend_after(std::uint32_t slot, std::uint64_t now, site where,
+                                            std::uint64_t waited_ns) noexcept {
+    lease_block& block = leases_[slot];
     if (waited_ns != 0) {
+        // relaxed (both): the holder's own; before it is counted as acquired, see snapshot()
         block.waited.store(block.waited.load(std::memory_order_relaxed) + 1,
                            std::memory_order_relaxed);
     }
-    if (params_.observe_leases) [[unlikely]] {
+    const core_lease got = lend(slot, hint_for(id_), now, where);
+    if (params_.observe_leases) {
         to_loop({.kind = return_notice::what::acquired,
                  .slot = slot,
                  .lasted_ns = waited_ns,
-                 .who = block.who.load(std::memory_order_relaxed)});
+                 .who = block.who.load(std::memory_order_relaxed)});  // relaxed: own
     }
-    const std::uint64_t word = block.word.load(std::memory_order_relaxed);
-    return {.resource = block.resource.load(std::memory_order_relaxed),
-            .from = {.core = nullptr, .slot = slot, .generation = lease_word::generation(word)}};
+    return got;
 }
 
 bool resource_core::parts::ready(std::uint32_t slot, std::uint64_t now,
@@ -217,36 +251,55 @@ bool resource_core::parts::probe_here(pooled_resource& what, resource_clock_poin
 
 core_acquired resource_core::parts::acquire(std::chrono::nanoseconds timeout, bool priority,
                                             site where) {
-    caller_deadline deadline{time_, timeout.count() > 0 ? timeout : params_.acquire_timeout};
+    lease_hint& hint = hint_for(id_);
     // seq_cst: invariant 1; pairs with enqueue()
-    if (door_.load(std::memory_order_seq_cst) == 0 && at_home()) [[likely]] {
-        for (;;) {
-            const std::uint32_t slot = take(priority);
-            if (slot == no_slot) {
-                break;
-            }
-            const std::uint64_t now = stamp();
-            if (ready(slot, now, &deadline)) [[likely]] {
-                return {.got = lend(slot, now, where, 0), .error = nullptr};
-            }
-            if (deadline.passed()) {
-                return failed(resource_error_kind::timeout, deadline);
-            }
+    if (door_.load(std::memory_order_seq_cst) == 0 && at_home() && plain_ && hint.pool == id_ &&
+        claim(leases_[hint.slot])) [[likely]] {
+        lease_block& block = leases_[hint.slot];
+        const std::uint64_t now = lease_stamp(hint);
+        // relaxed (both): the claim acquired them
+        const auto idle =
+            static_cast<std::int64_t>(now - block.returned_at.load(std::memory_order_relaxed));
+        if (idle < probe_after_ && block.resource.load(std::memory_order_relaxed)->check() ==
+                                       resource_health::usable) [[likely]] {
+            return {.got = lend(hint.slot, hint, now, where), .error = nullptr};
         }
+        return acquire_taken(hint.slot, now, timeout, priority, where);
     }
-    return acquire_waiting(deadline, priority, where);
+    return acquire_taken(no_slot, 0, timeout, priority, where);
+}
+
+core_acquired resource_core::parts::acquire_taken(std::uint32_t slot, std::uint64_t now,
+                                                  std::chrono::nanoseconds timeout, bool priority,
+                                                  site where) {
+    caller_deadline deadline{time_, timeout.count() > 0 ? timeout : params_.acquire_timeout};
+    for (;;) {
+        if (slot == no_slot) {
+            slot = open_door() ? take(priority) : no_slot;
+            if (slot == no_slot) {
+                return acquire_waiting(deadline, priority, where);
+            }
+            now = lease_stamp(hint_for(id_));
+        }
+        if (ready(slot, now, &deadline)) {
+            return {.got = lend_after(slot, now, where, 0), .error = nullptr};
+        }
+        if (deadline.passed()) {
+            return failed(resource_error_kind::timeout, deadline);
+        }
+        slot = no_slot;
+    }
 }
 
 core_lease resource_core::parts::try_acquire(site where) noexcept {
-    // seq_cst: invariant 1; pairs with enqueue()
-    while (door_.load(std::memory_order_seq_cst) == 0 && at_home()) {
+    while (open_door()) {
         const std::uint32_t slot = take(false);
         if (slot == no_slot) {
             break;
         }
-        const std::uint64_t now = stamp();
+        const std::uint64_t now = lease_stamp(hint_for(id_));
         if (ready(slot, now, nullptr)) {
-            return lend(slot, now, where, 0);
+            return lend_after(slot, now, where, 0);
         }
     }
     return {};

@@ -34,20 +34,41 @@ std::int64_t probe_after(const resource_pool_params& params, bool ticks) noexcep
                  : ns;
 }
 
+/// A lease that is held longer is recorded by itself: some ticks of the slow clock.
+constexpr std::uint64_t hold_limit_ns = 6'000'000;
+
+/// Acquire and return need nothing but the slot.
+bool is_plain(const resource_pool_params& params) noexcept {
+    return params.reserved == 0 && params.order == idle_order::last_used &&
+           !params.observe_leases && !params.hooks.before_acquire && !params.hooks.after_release;
+}
+
+/// Limits so short that the slow clock's ticks would show.
+bool needs_clock(const resource_pool_params& params) noexcept {
+    using std::chrono::milliseconds;
+    return (params.validate == validation::if_idle && params.validate_after < milliseconds{200}) ||
+           (params.leak_timeout.count() != 0 && params.leak_timeout < milliseconds{500});
+}
+
 resource_time& time_of(const resource_pool_params& params) noexcept {
     return params.time != nullptr ? *params.time : real_resource_time();
 }
 
 }  // namespace
 
-resource_core::parts::parts(make_resource make, resource_pool_params params)
-    : make_(std::move(make)),
+resource_core::parts::parts(resource_core& owner, make_resource make, resource_pool_params params)
+    : owner_(owner),
+      make_(std::move(make)),
       params_(std::move(params)),
       time_(time_of(params_)),
       ticks_(&time_ == &real_resource_time()),
       ns_per_tick_(ticks_ ? tick_clock::calibration().ns_per_tick : 1.0),
       probe_after_(probe_after(params_, ticks_)),
+      long_hold_(static_cast<std::int64_t>(tick_clock::from_ns(hold_limit_ns))),
+      most_uses_(params_.max_uses != 0 ? params_.max_uses : ~std::uint64_t{0}),
       id_(next_id()),
+      plain_(is_plain(params_)),
+      precise_(!ticks_ || needs_clock(params_)),
       min_size_(params_.min_size),
       max_size_(params_.max_size),
       returns_(params_.max_size),
@@ -131,6 +152,7 @@ void resource_core::parts::resize(std::uint32_t min_size, std::uint32_t max_size
 
 void resource_core::parts::wake() noexcept {
     if (at_home()) {
+        woken_.store(true, std::memory_order_release);  // pairs with only_ticks()
         time_.wake(*this);
     }
 }
@@ -138,21 +160,15 @@ void resource_core::parts::wake() noexcept {
 // ---
 
 resource_core::resource_core(make_resource make, resource_pool_params params)
-    : parts_(std::make_unique<parts>(std::move(make), std::move(params))) {}
+    : parts_(std::make_unique<parts>(*this, std::move(make), std::move(params))) {}
 resource_core::~resource_core() = default;
 
 std::optional<pool_error> resource_core::start() { return parts_->start(); }
 
 core_acquired resource_core::acquire(std::chrono::nanoseconds timeout, bool priority, site where) {
-    core_acquired got = parts_->acquire(timeout, priority, where);
-    got.got.from.core = this;
-    return got;
+    return parts_->acquire(timeout, priority, where);
 }
-core_lease resource_core::try_acquire(site where) noexcept {
-    core_lease got = parts_->try_acquire(where);
-    got.from.core = this;
-    return got;
-}
+core_lease resource_core::try_acquire(site where) noexcept { return parts_->try_acquire(where); }
 bool resource_core::give_back(lease_ticket ticket, site where) {
     return parts_->give_back(ticket, where);
 }
@@ -193,7 +209,7 @@ bool give_back(const lease_origin& lease, site_id where) noexcept {
     return lease.core->give_back_lease(lease, where);
 }
 bool resource_core::give_back_lease(const lease_origin& lease, site_id where) noexcept {
-    return parts_->give_back(lease, where, false);
+    return parts_->give_back(lease, where);
 }
 void add_uses(const lease_origin& lease, std::uint64_t uses) noexcept {
     if (lease.core != nullptr) {

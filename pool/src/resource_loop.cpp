@@ -12,11 +12,21 @@ namespace {
 /// While leases go on, how often the pool looks which slots have become idle and are to be watched:
 /// a descriptor that is in use is not polled, or each answer would wake the thread.
 constexpr std::chrono::milliseconds watch_every{50};
+
+/// The slow clock's period while leases come and go, and while some are held and none come; and
+/// after how many ticks the pool looks which it is.
+constexpr std::chrono::milliseconds tick_every{4};
+constexpr std::chrono::milliseconds tick_slowly{64};
+constexpr std::uint32_t ticks_between_looks = 64;
 }  // namespace
 
 resource_loop::interest resource_core::parts::turn() noexcept {
     now_ = time_.now();
     stamp_now_ = stamp();
+    tick();
+    if (only_ticks()) {
+        return {.fds = fds_, .next = std::min(full_at_, tick_at_)};
+    }
     grow();
     take_notices();
     step_tasks();
@@ -35,6 +45,43 @@ resource_loop::interest resource_core::parts::turn() noexcept {
     }
     tell_state();
     return plan();
+}
+
+void resource_core::parts::tick() noexcept {
+    // relaxed: a time orders nothing
+    slow_now_.store(stamp_now_, std::memory_order_relaxed);
+    if (precise_ || now_ < tick_at_ || ++ticks_here_ < ticks_between_looks) {
+        tick_at_ = precise_ ? resource_clock_point::max() : now_ + tick_every;
+        return;
+    }
+    ticks_here_ = 0;
+    const std::uint64_t leases = count_leases();
+    const bool still = leases == leases_seen_;
+    leases_seen_ = leases;
+    tick_at_ = now_ + (still ? tick_slowly : tick_every);
+    if (still && count().active() == 0) {
+        tick_at_ = resource_clock_point::max();
+        // seq_cst: as every change of the door. Who saw it open before uses a stamp that is at most
+        // a tick old, and sees the bit at his return.
+        door_.fetch_or(door_bits::asleep, std::memory_order_seq_cst);
+    }
+}
+
+std::uint64_t resource_core::parts::count_leases() const noexcept {
+    std::uint64_t sum = 0;
+    for (std::uint32_t slot = 0; slot != tasks_.size(); ++slot) {
+        sum += leases_[slot].acquired.load(std::memory_order_relaxed);  // relaxed: a number
+    }
+    return sum;
+}
+
+bool resource_core::parts::only_ticks() noexcept {
+    // acquire: pairs with wake(): what the caller did before
+    if (woken_.exchange(false, std::memory_order_acquire) || now_ >= full_at_) {
+        return false;
+    }
+    return std::all_of(fds_.begin(), fds_.end(),
+                       [](const pollfd& each) { return each.revents == 0; });
 }
 
 void resource_core::parts::grow() noexcept {
@@ -183,12 +230,6 @@ void resource_core::parts::look_at_idle() noexcept {
         if (evict || too_many || aged) {
             retire(slot, aged && !evict && !too_many ? close_reason::age : close_reason::evicted);
         }
-        // A slot that has rested may be tried again, though nobody may need it for long.
-        // relaxed: a slot that rests is this thread's own
-        const std::uint64_t word = leases_[slot].word.load(std::memory_order_relaxed);
-        if (lease_word::phase(word) == slot_phase::quarantined && tasks_[slot].history.due(now_)) {
-            set_phase(slot, slot_phase::empty);
-        }
     }
     probe_due();
 }
@@ -264,7 +305,8 @@ resource_loop::interest resource_core::parts::plan() noexcept {
     if (unwatched_) {
         next_ = std::min<resource_clock_point>(next_, std::max(watch_at_, now_ + watch_every));
     }
-    return {.fds = fds_, .next = next_};
+    full_at_ = next_;
+    return {.fds = fds_, .next = std::min(next_, tick_at_)};
 }
 
 void resource_core::parts::plan_slot(std::uint32_t slot) noexcept {

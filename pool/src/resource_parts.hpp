@@ -36,6 +36,7 @@
 #include <ropeway/pool/violation.hpp>
 
 #include "hold_times.hpp"
+#include "lease_hint.hpp"
 #include "lease_storage.hpp"
 #include "process_mark.hpp"
 #include "resource_slot.hpp"
@@ -51,6 +52,7 @@ namespace door_bits {
 inline constexpr std::uint64_t waiters = 0xFFFF'FFFF;
 inline constexpr std::uint64_t suspended = std::uint64_t{1} << 32;
 inline constexpr std::uint64_t closed = std::uint64_t{1} << 33;  ///< not started, ending or ended
+inline constexpr std::uint64_t asleep = std::uint64_t{1} << 34;  ///< the slow clock stands still
 }  // namespace door_bits
 
 /// What the I/O thread is told through the queue.
@@ -102,27 +104,40 @@ struct slot_counts {
 };
 
 struct resource_core::parts final : public resource_loop {
-    parts(make_resource make, resource_pool_params params);
+    parts(resource_core& owner, make_resource make, resource_pool_params params);
     parts(const parts&) = delete;
     parts& operator=(const parts&) = delete;
     ~parts() override;
 
     // --- callers (resource_acquire.cpp) ---
     core_acquired acquire(std::chrono::nanoseconds timeout, bool priority, site where);
+    core_acquired acquire_taken(std::uint32_t slot, std::uint64_t now,
+                                std::chrono::nanoseconds timeout, bool priority, site where);
     core_lease try_acquire(site where) noexcept;
     std::uint32_t take(bool priority) noexcept;
-    std::uint32_t take_hinted() noexcept;
     std::uint32_t take_by_scan() noexcept;
     std::uint32_t take_oldest() noexcept;
-    bool claim(lease_block& slot) noexcept;
+    /// Makes an idle slot active.
+    static bool claim(lease_block& slot) noexcept {
+        // seq_cst: invariant 2, a waiter's look for idle slots; pairs with the makers of idle ones
+        std::uint64_t word = slot.word.load(std::memory_order_seq_cst);
+        return lease_word::phase(word) == slot_phase::idle &&
+               // acquire: pairs with the release of who made it idle: the resource is as he left it
+               slot.word.compare_exchange_strong(word, lease_word::into(word, slot_phase::active),
+                                                 std::memory_order_acquire,
+                                                 std::memory_order_relaxed);
+    }
     bool enter(bool priority) noexcept;
     void leave() noexcept;
     bool ready(std::uint32_t slot, std::uint64_t now, caller_deadline* deadline) noexcept;
+    std::uint64_t lease_stamp(lease_hint& hint) noexcept;
+    bool open_door() noexcept;
+    void wake_clock() noexcept;
     bool ready_by_probe(std::uint32_t slot, caller_deadline& deadline) noexcept;
     bool probe_here(pooled_resource& what, resource_clock_point until) noexcept;
-    /// `waited_ns` 0: at once.
-    core_lease lend(std::uint32_t slot, std::uint64_t now, site where,
-                    std::uint64_t waited_ns) noexcept;
+    core_lease lend(std::uint32_t slot, lease_hint& hint, std::uint64_t now, site where) noexcept;
+    core_lease lend_after(std::uint32_t slot, std::uint64_t now, site where,
+                          std::uint64_t waited_ns) noexcept;
     core_acquired acquire_waiting(caller_deadline& deadline, bool priority, site where);
     bool enqueue(waiter& me, resource_error_kind& refused) noexcept;
     bool leave_queue(waiter& me) noexcept;
@@ -134,7 +149,13 @@ struct resource_core::parts final : public resource_loop {
     void end_waiters(resource_error_kind why) noexcept;
 
     // --- returns (resource_return.cpp) ---
-    bool give_back(const lease_origin& from, site_id where, bool claimed) noexcept;
+    bool give_back(const lease_origin& from, site_id where) noexcept;
+    bool give_back_any(const lease_origin& from, site_id where, bool claimed) noexcept;
+    bool finish(lease_block& slot, const lease_origin& from, std::uint8_t verdict,
+                std::uint64_t word, site_id where) noexcept;
+    bool hand_in(lease_block& slot, const lease_origin& from, std::uint8_t verdict,
+                 std::uint64_t word, std::uint64_t held) noexcept;
+    std::uint64_t note_return(lease_block& slot, site_id where) noexcept;
     bool give_back(lease_ticket ticket, site where);
     pooled_resource* peek(lease_ticket ticket) noexcept;
     void add_uses(const lease_origin& from, std::uint64_t uses) noexcept;
@@ -158,6 +179,9 @@ struct resource_core::parts final : public resource_loop {
 
     // --- the I/O thread (resource_loop.cpp, resource_tasks.cpp, resource_upkeep.cpp) ---
     interest turn() noexcept override;
+    bool only_ticks() noexcept;
+    void tick() noexcept;
+    std::uint64_t count_leases() const noexcept;
     void grow() noexcept;
     void take_notices() noexcept;
     void take_notice(const return_notice& notice) noexcept;
@@ -228,17 +252,25 @@ struct resource_core::parts final : public resource_loop {
     [[nodiscard]] bool at_home() const noexcept { return mark_.is_here(); }
 
     // --- constant after construction ---
+    resource_core& owner_;
     const make_resource make_;
     const resource_pool_params params_;
     resource_time& time_;
     const bool ticks_;                ///< stamps are ticks, not the clock's nanoseconds
     const double ns_per_tick_;        ///< of ticks_
     const std::int64_t probe_after_;  ///< stamps of idleness from which acquire() probes
+    const std::int64_t long_hold_;    ///< stamps from which a lease is not a short one
+    const std::uint64_t most_uses_;   ///< max_uses, or more than there are
     const std::uint64_t id_;          ///< never used twice in a process
     const process_mark mark_;
+    const bool plain_;    ///< no reserve, no order, no hook and no observer of single leases
+    const bool precise_;  ///< every stamp is read from the clock, none from the slow one
 
     // --- read on every acquire, written rarely ---
     alignas(cache_block) std::atomic<std::uint64_t> door_{door_bits::closed};
+    /// The slow clock: a stamp that the I/O thread renews every few milliseconds while leases come
+    /// and go. Reading the processor's counter costs as much as half an acquire and return.
+    std::atomic<std::uint64_t> slow_now_{0};
     std::atomic<std::uint32_t> used_{0};  ///< slots ever in use: the end of each scan
     std::atomic<std::uint32_t> min_size_;
     std::atomic<std::uint32_t> max_size_;
@@ -278,6 +310,7 @@ struct resource_core::parts final : public resource_loop {
     std::array<std::atomic<std::uint64_t>, 7> wait_slices_{};
 
     // --- orders to the I/O thread ---
+    std::atomic<bool> woken_{true};
     std::atomic<bool> evict_{false};
     std::atomic<std::uint32_t> resized_from_{0};  ///< the maximum before; 0: not resized
     std::atomic<std::uint32_t> suspend_told_{0};  ///< 1 suspended, 2 resumed; 0 nothing new
@@ -294,6 +327,10 @@ struct resource_core::parts final : public resource_loop {
     std::uint64_t stamp_now_ = 0;
     resource_clock_point next_{};
     resource_clock_point upkeep_at_{};
+    resource_clock_point tick_at_ = resource_clock_point::max();
+    resource_clock_point full_at_{};  ///< the next turn that is more than a tick
+    std::uint32_t ticks_here_ = 0;    ///< since the last look whether leases come and go
+    std::uint64_t leases_seen_ = 0;   ///< at that look
     resource_clock_point watch_at_{};
     resource_clock_point retry_at_{};
     resource_clock_point tried_at_{};

@@ -33,48 +33,122 @@ std::uint8_t resource_core::parts::judge(lease_block& slot, std::uint64_t word) 
     if (state == return_state::broken || (word & lease_word::doomed) != 0) [[unlikely]] {
         return verdict_of(close_reason::broken);
     }
-    if (params_.max_uses != 0 && uses >= params_.max_uses) [[unlikely]] {
+    if (uses >= most_uses_) [[unlikely]] {
         return verdict_of(close_reason::uses);
     }
     return state == return_state::dirty ? needs_reset : clean;
 }
 
-bool resource_core::parts::give_back(const lease_origin& from, site_id where,
-                                     bool claimed) noexcept {
-    if (!at_home()) [[unlikely]] {
-        return true;  // the parent's: nothing of it is touched here
-    }
-    lease_block& slot = leases_[from.slot];
-    // acquire: the lease may have come from another thread; pairs with its hand-over at the latest
-    std::uint64_t word = slot.word.load(std::memory_order_acquire);
-    const bool mine = lease_word::generation(word) == from.generation &&
-                      lease_word::phase(word) == slot_phase::active &&
-                      ((word & lease_word::returned) != 0) == claimed;
-    if (!mine) [[unlikely]] {
-        report(lease_word::generation(word) - from.generation <= 1
-                   ? violation_kind::double_put
-                   : violation_kind::put_after_reuse,
-               from.slot, from.generation,
-               {.action = slot_action::put, .site = where, .thread = thread_number()});
-        return false;
-    }
-    std::uint8_t verdict = judge(slot, word);
-    const std::uint64_t now = stamp();
-    // relaxed (all): the holder's own, and numbers for reports
-    const std::uint64_t held = between(slot.acquired_at.load(std::memory_order_relaxed), now);
+std::uint64_t resource_core::parts::note_return(lease_block& slot, site_id where) noexcept {
+    // relaxed (all but one): the holder's own, and numbers for reports
     const lease_hint& hint = hint_for(id_);
-    holds_.record(hint.pool == id_ ? hint.cells : hold_times::shared, held);
-    const std::uint64_t who =
-        lease_who::returned(slot.who.load(std::memory_order_relaxed), where, thread_number());
-    slot.who.store(who, std::memory_order_relaxed);
+    const std::uint32_t cells = hint.pool == id_ ? hint.cells : hold_times::shared;
+    const std::uint64_t began = slot.acquired_at.load(std::memory_order_relaxed);
+    std::uint64_t now = slow_now_.load(std::memory_order_relaxed);
+    std::uint64_t held = 0;
+    if (precise_ || (began & timed_lease) != 0 ||
+        static_cast<std::int64_t>(now - began) > long_hold_) [[unlikely]] {
+        const std::uint64_t end = stamp();
+        held = between(began, end);
+        now = precise_ ? end : now;
+        if (precise_ || static_cast<std::int64_t>(end - began) > long_hold_) {
+            holds_.record_long(cells, held);
+        } else {
+            holds_.record_timed(cells, held);
+        }
+    } else {
+        holds_.count_short(cells);
+    }
+    slot.who.store(
+        lease_who::returned(slot.who.load(std::memory_order_relaxed), where, thread_number()),
+        std::memory_order_relaxed);
     slot.returned_at.store(now, std::memory_order_relaxed);
     // release: pairs with snapshot(), so that acquired >= released in each of them
     slot.released.store(slot.released.load(std::memory_order_relaxed) + 1,
                         std::memory_order_release);
+    return held;
+}
+
+bool resource_core::parts::give_back(const lease_origin& from, site_id where) noexcept {
+    lease_block& slot = leases_[from.slot];
+    std::uint64_t expected = lease_word::make(from.generation, slot_phase::active);
+    // acquire: the lease may have come from another thread; pairs with its hand-over at the latest
+    if (slot.word.load(std::memory_order_acquire) != expected || !plain_ || !at_home())
+        [[unlikely]] {
+        return give_back_any(from, where, false);
+    }
+    // relaxed (all): the holder's own
+    const std::uint64_t uses = slot.uses.load(std::memory_order_relaxed) + 1;
+    slot.uses.store(uses, std::memory_order_relaxed);
+    const return_state state = slot.resource.load(std::memory_order_relaxed)->on_return();
+    if (state != return_state::clean || uses >= most_uses_) [[unlikely]] {
+        const auto verdict = state == return_state::broken ? verdict_of(close_reason::broken)
+                             : uses >= most_uses_          ? verdict_of(close_reason::uses)
+                                                           : needs_reset;
+        return finish(slot, from, verdict, expected, where);
+    }
+    note_return(slot, where);
+    // seq_cst: invariant 2, before the look at the door; the release half hands the resource on
+    if (!slot.word.compare_exchange_strong(
+            expected, lease_word::make(from.generation + 1, slot_phase::idle),
+            std::memory_order_seq_cst, std::memory_order_relaxed)) [[unlikely]] {
+        return hand_in(slot, from, clean, expected, 0);
+    }
+    const std::uint64_t door = door_.load(std::memory_order_seq_cst);  // invariant 2
+    if (door != 0) [[unlikely]] {
+        after_return(door);
+    }
+    return true;
+}
+
+bool resource_core::parts::give_back_any(const lease_origin& from, site_id where,
+                                         bool claimed) noexcept {
+    if (!at_home()) [[unlikely]] {
+        return true;  // the parent's: nothing of it is touched here
+    }
+    lease_block& slot = leases_[from.slot];
+    // acquire: as in give_back()
+    const std::uint64_t word = slot.word.load(std::memory_order_acquire);
+    const bool mine = lease_word::generation(word) == from.generation &&
+                      lease_word::phase(word) == slot_phase::active &&
+                      ((word & lease_word::returned) != 0) == claimed;
+    if (!mine) [[unlikely]] {
+        const std::uint32_t ahead = lease_word::generation(word) - from.generation;
+        const bool reused =
+            ahead > 1 || (ahead == 1 && lease_word::phase(word) == slot_phase::active);
+        report(reused ? violation_kind::put_after_reuse : violation_kind::double_put, from.slot,
+               from.generation,
+               {.action = slot_action::put, .site = where, .thread = thread_number()});
+        return false;
+    }
+    return finish(slot, from, judge(slot, word), word, where);
+}
+
+bool resource_core::parts::finish(lease_block& slot, const lease_origin& from, std::uint8_t verdict,
+                                  std::uint64_t word, site_id where) noexcept {
+    const std::uint64_t held = note_return(slot, where);
+    return hand_in(slot, from, verdict, word, held);
+}
+
+bool resource_core::parts::hand_in(lease_block& slot, const lease_origin& from,
+                                   std::uint8_t verdict, std::uint64_t word,
+                                   std::uint64_t held) noexcept {
+    const std::uint64_t who = slot.who.load(std::memory_order_relaxed);  // relaxed: own
     std::uint64_t to = 0;
     do {
+        if (lease_word::generation(word) != from.generation ||
+            lease_word::phase(word) != slot_phase::active) [[unlikely]] {
+            // Another call gave the same lease back between the look and the CAS.
+            report(violation_kind::double_put, from.slot, from.generation,
+                   {.action = slot_action::put,
+                    .site = lease_who::return_site(who),
+                    .thread = thread_number()});
+            return false;
+        }
         // A flag may have come in between: the I/O thread wants it back, or reported it.
-        if (verdict == clean && (word & lease_word::retire) != 0) [[unlikely]] {
+        if ((word & lease_word::doomed) != 0) {
+            verdict = verdict_of(close_reason::broken);
+        } else if (verdict == clean && (word & lease_word::retire) != 0) {
             verdict = verdict_of(lease_word::verdict(word) == 0 ? close_reason::evicted
                                                                 : close_reason::age);
         }
@@ -85,17 +159,11 @@ bool resource_core::parts::give_back(const lease_origin& from, site_id where,
     } while (!slot.word.compare_exchange_weak(word, to, std::memory_order_seq_cst,
                                               std::memory_order_relaxed));
     leave();
-    if ((word & lease_word::overdue) != 0) [[unlikely]] {
-        to_loop({.kind = return_notice::what::leak_returned,
-                 .slot = from.slot,
-                 .lasted_ns = held,
-                 .who = who});
-    }
-    if (params_.observe_leases) [[unlikely]] {
-        to_loop({.kind = return_notice::what::released,
-                 .slot = from.slot,
-                 .lasted_ns = held,
-                 .who = who});
+    for (const auto kind : {return_notice::what::leak_returned, return_notice::what::released}) {
+        if (kind == return_notice::what::released ? params_.observe_leases
+                                                  : (word & lease_word::overdue) != 0) {
+            to_loop({.kind = kind, .slot = from.slot, .lasted_ns = held, .who = who});
+        }
     }
     if (verdict != clean) {
         to_loop({.kind = return_notice::what::slot, .slot = from.slot});
@@ -108,6 +176,9 @@ bool resource_core::parts::give_back(const lease_origin& from, site_id where,
 }
 
 void resource_core::parts::after_return(std::uint64_t door) noexcept {
+    if ((door & door_bits::asleep) != 0) {
+        wake_clock();
+    }
     if ((door & door_bits::closed) != 0) {
         wake();
     } else if ((door & door_bits::waiters) != 0) {
@@ -182,9 +253,9 @@ bool resource_core::parts::give_back(lease_ticket ticket, site where) {
                                                       std::memory_order_acquire);
         }
         if (claimed) {
-            well =
-                give_back({.core = nullptr, .slot = ticket.slot, .generation = ticket.generation},
-                          where.id(), true);
+            well = give_back_any(
+                {.core = &owner_, .slot = ticket.slot, .generation = ticket.generation}, where.id(),
+                true);
         } else {
             const std::uint32_t ahead = lease_word::generation(word) - ticket.generation;
             const bool reused =

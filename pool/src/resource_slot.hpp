@@ -99,6 +99,9 @@ namespace lease_who {
 }
 }  // namespace lease_who
 
+/// Set in acquired_at where the lease is timed by the processor's counter.
+inline constexpr std::uint64_t timed_lease = 1;
+
 inline constexpr std::size_t lease_frames = 6;
 
 /// Written by the holder, but for the word's flags; read by anybody for reports. Stamps are in the

@@ -198,7 +198,7 @@ void resource_core::parts::to_idle(std::uint32_t slot) noexcept {
     }
     lease_block& block = leases_[slot];
     of.watch_fd = of.owned->idle_fd();
-    of.idled_at = stamp();
+    of.idled_at = stamp_now_;
     // relaxed: handed on by the next store
     block.returned_at.store(of.idled_at, std::memory_order_relaxed);
     const std::uint64_t word = block.word.load(std::memory_order_relaxed);  // relaxed: own

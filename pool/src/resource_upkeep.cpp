@@ -204,10 +204,14 @@ void resource_core::parts::scan_leaks() noexcept {
         if (lease_word::phase(word) != slot_phase::active || (word & lease_word::overdue) != 0) {
             continue;
         }
-        // relaxed (both): a stamp from before the last return is not this lease's
+        // A lease that is not counted yet has the stamps of the one before.
+        const std::uint64_t ended =
+            block.released.load(std::memory_order_relaxed);  // relaxed: same
+        const bool stamped =
+            block.acquired.load(std::memory_order_acquire) != ended;  // pairs with lend()
+        // relaxed: ordered by the acquire
         const std::uint64_t at = block.acquired_at.load(std::memory_order_relaxed);
-        const std::uint64_t before = block.returned_at.load(std::memory_order_relaxed);
-        if (static_cast<std::int64_t>(at - before) >= 0 && between(at, stamp_now_) >= limit) {
+        if (stamped && between(at, stamp_now_) >= limit) {
             tell_leak(slot, word, between(at, stamp_now_));
         }
     }

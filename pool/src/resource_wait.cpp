@@ -136,13 +136,12 @@ core_acquired resource_core::parts::acquire_waiting(caller_deadline& deadline, b
         if (word == waiter_word::ended) {
             return failed(me.why, deadline);
         }
-        const std::uint64_t now = stamp();
+        const std::uint64_t now = precise_ ? stamp() : stamp() | timed_lease;
         if (ready(me.slot, now, &deadline)) {
-            const auto waited =
-                static_cast<std::uint64_t>((time_.now() - deadline.began()).count());
-            note_wait(waited);
-            return {.got = lend(me.slot, now, where, std::max<std::uint64_t>(waited, 1)),
-                    .error = nullptr};
+            const auto waited = (time_.now() - deadline.began()).count();
+            const std::uint64_t ns = std::max<std::uint64_t>(static_cast<std::uint64_t>(waited), 1);
+            note_wait(ns);
+            return {.got = lend_after(me.slot, now, where, ns), .error = nullptr};
         }
         if (deadline.passed()) {
             return failed(why_late(), deadline);
