@@ -2,6 +2,8 @@
 #include <ropeway/runtime/resource_pools.hpp>
 
 #include <algorithm>
+#include <array>
+#include <span>
 
 #include <ropeway/pool/assess.hpp>
 #include <ropeway/runtime/pool_log.hpp>
@@ -59,16 +61,19 @@ resource_pools::entry resource_pools::prepare(std::string name, resource_pool_pa
 
 void resource_pools::tell_settings(const entry& of) const noexcept {
     const resource_pool_params& with = of.params;
+    const std::array<log_field, 10> fields{
+        {{"pool", of.name},
+         {"min_size", with.min_size},
+         {"max_size", with.max_size},
+         {"acquire_timeout_seconds", in_seconds(with.acquire_timeout)},
+         {"connect_timeout_seconds", in_seconds(with.connect_timeout)},
+         {"max_uses", with.max_uses},
+         {"max_age_seconds", in_seconds(with.max_age)},
+         {"max_idle_seconds", in_seconds(with.max_idle)},
+         {"leak_timeout_seconds", in_seconds(with.leak_timeout)},
+         {"settings", of.settings}}};
     log_->write(log_level::info, "Connection pool starting",
-                {{"pool", of.name},
-                 {"min_size", with.min_size},
-                 {"max_size", with.max_size},
-                 {"acquire_timeout_seconds", in_seconds(with.acquire_timeout)},
-                 {"connect_timeout_seconds", in_seconds(with.connect_timeout)},
-                 {"max_uses", with.max_uses},
-                 {"max_age_seconds", in_seconds(with.max_age)},
-                 {"max_idle_seconds", in_seconds(with.max_idle)},
-                 {"leak_timeout_seconds", in_seconds(with.leak_timeout)}});
+                std::span{fields}.first(of.settings.empty() ? 9 : 10));
 }
 
 void resource_pools::start() {

@@ -36,6 +36,35 @@ TEST_CASE("A connection opens over a unix socket and over TCP with a password") 
     }
 }
 
+TEST_CASE("A host name is resolved when the settings are made, and all its addresses are tried") {
+    std::string url = shared_server().url_tcp();
+    const std::string address = "127.0.0.1";
+    url.replace(url.find(address), address.size(), "localhost");
+    for (const bool resolve : {true, false}) {
+        const auto made = std::make_shared<pg::settings>(
+            pg::postgres_params{.url = url, .resolve_names = resolve});
+        CHECK(open_session(made)->exec("SELECT 1"));
+        made->resolve_again();
+        CHECK(open_session(made)->exec("SELECT 1"));
+    }
+    // A second host where the first has nobody.
+    const std::string port = std::to_string(shared_server().port());
+    url.replace(url.find("localhost:" + port), 10 + port.size(), "127.0.0.1:1,127.0.0.1:" + port);
+    CHECK(open_session({.url = url})->exec("SELECT 1"));
+}
+
+TEST_CASE("A password that is replaced is used by the next open") {
+    postgres_server& server = shared_server();
+    const auto made = std::make_shared<pg::settings>(
+        pg::postgres_params{.url = server.url_tcp(), .options = {{"password", "not-this-one"}}});
+    pg::connection session(made);
+    CHECK_FALSE(run_task(session, ropeway::resource_task::open));
+    CHECK(session.error().kind == resource_error_kind::authentication);
+    made->set_password(server.password());
+    CHECK(run_task(session, ropeway::resource_task::open));
+    CHECK(session.exec("SELECT 1"));
+}
+
 TEST_CASE("Values of each type go in and come back") {
     const auto session = open_session();
     const std::vector<std::byte> bytes{std::byte{0}, std::byte{0xff}, std::byte{'a'}};

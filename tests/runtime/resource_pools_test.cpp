@@ -370,6 +370,42 @@ TEST_CASE("pools have names of their own and are added before the start") {
     CHECK(pools.stop(1s).empty());
 }
 
+TEST_CASE("a pool is made from its settings, which stand in the log without the password") {
+    world w;
+    {
+        ropeway::runtime rt{small(w.log())};
+        ropeway::pool_config config = ropeway::load_pool_config(
+            {.environment = {{"DATABASE_URL", "postgres://app:s3cret@db/orders"},
+                             {"POOL_MIN_SIZE", "3"},
+                             {"POOL_MAX_SIZE", "4"}},
+             .settings = {{"name", "orders"}, {"health", "strict_000"}}});
+        config.pool.time = &w.time;
+        auto& orders = rt.add_pool<fake_resource>(config, w.server.maker());
+        rt.start();
+        CHECK(orders.snapshot().total == 3);
+        auto one = orders.acquire(1s);
+        auto two = orders.acquire(1s);
+        CHECK(rt.health().status == health_status::unhealthy);
+        CHECK(rt.health().pools[0].name == "orders");
+        one.take().reset();
+        two.take().reset();
+        CHECK(rt.stop(5s).clean());
+    }
+    const auto starting =
+        std::find_if(w.written.begin(), w.written.end(), [](const std::string& line) {
+            return parsed(line)["message"] == "Connection pool starting";
+        });
+    REQUIRE(starting != w.written.end());
+    const nlohmann::json record = parsed(*starting);
+    CHECK(record["min_size"] == 3);
+    CHECK(record["max_size"] == 4);
+    CHECK(std::string{record["settings"]}.find("postgres://app:***@db/orders") !=
+          std::string::npos);
+    for (const std::string& line : w.written) {
+        CHECK(line.find("s3cret") == std::string::npos);
+    }
+}
+
 TEST_CASE("the health of all is the worst, each by its own policy, and costs no round trip") {
     world w;
     ropeway::logger log;

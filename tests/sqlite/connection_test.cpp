@@ -187,8 +187,11 @@ TEST_CASE("a forked child that drops a connection leaves the parent's as it is")
     const pid_t child = ::fork();
     REQUIRE(child >= 0);
     if (child == 0) {
+        const bool refused = on->exec("SELECT 1").error().kind == resource_error_kind::closed &&
+                             on->check() == resource_health::dead &&
+                             on->on_return() == ropeway::return_state::broken;
         on->drop();
-        ::_exit(0);
+        ::_exit(refused ? 0 : 1);
     }
     int status = -1;
     REQUIRE(::waitpid(child, &status, 0) == child);

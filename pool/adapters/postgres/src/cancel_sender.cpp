@@ -156,7 +156,7 @@ cancel_sender::~cancel_sender() {
 bool cancel_token::request() const noexcept {
     // Acquire: pairs with the release store when the session ends; a process id that another
     // session may have by now is not used.
-    if (!target_ || target_->over.load(std::memory_order_acquire)) {
+    if (!target_ || !target_->has_key || target_->over.load(std::memory_order_acquire)) {
         return false;
     }
     // Release: pairs with the acquire load in connection::is_doomed(). It stands before the

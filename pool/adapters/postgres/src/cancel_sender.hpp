@@ -28,6 +28,7 @@ struct cancel_target {
     socklen_t address_size = 0;
     std::uint32_t backend_pid = 0;
     std::uint32_t secret = 0;
+    bool has_key = false;  ///< address and secret are known
     std::chrono::milliseconds timeout{2000};
     std::shared_ptr<class cancel_sender> sender{};
     /// Set by whoever asks; read by the connection, which is then doomed. Released with the

@@ -33,6 +33,12 @@ void clear_native(void* rows) { PQclear(static_cast<PGresult*>(rows)); }
            status == PGRES_NONFATAL_ERROR;
 }
 
+[[nodiscard]] bool ends_session(const PGresult* failure) noexcept {
+    const std::string_view severity =
+        detail::or_empty(PQresultErrorField(failure, PG_DIAG_SEVERITY_NONLOCALIZED));
+    return severity == "FATAL" || severity == "PANIC";
+}
+
 }  // namespace
 
 command_clock::time_point connection::parts::end_of(
@@ -119,7 +125,7 @@ result connection::parts::send_failed() {
 
 resource_error connection::parts::give_up(command_clock::time_point end) {
     doomed = true;
-    const bool asked = cancels->address_size > 0 && cancels->sender->send(*cancels);
+    const bool asked = cancels->has_key && cancels->sender->send(*cancels);
     const auto late =
         std::chrono::duration_cast<std::chrono::milliseconds>(command_clock::now() - end);
     return {resource_error_kind::timeout,
@@ -134,6 +140,7 @@ resource_error connection::parts::give_up(command_clock::time_point end) {
 result connection::parts::finish_command(command_clock::time_point end, bool may_commit) {
     detail::pq_result last;
     resource_error failure;
+    bool ends = false;
     for (;;) {
         const wait_end waited = wait_for_result(end);
         if (waited == wait_end::time_over) {
@@ -150,6 +157,7 @@ result connection::parts::finish_command(command_clock::time_point end, bool may
         }
         if (is_failure(status) && !failure) {
             failure = error_of(answer.get());
+            ends = ends_session(answer.get());
         }
         last = std::move(answer);
     }
@@ -164,7 +172,7 @@ result connection::parts::finish_command(command_clock::time_point end, bool may
         if (may_commit && !answered && failure.kind == resource_error_kind::broken) {
             failure.kind = resource_error_kind::commit_unknown;
         }
-    } else if (failure && failure.kind == resource_error_kind::broken) {
+    } else if (ends) {
         doomed = true;  // the server's last words: the end of the stream is on its way
     }
     if (failure) {

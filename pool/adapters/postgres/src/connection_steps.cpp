@@ -138,9 +138,8 @@ void connection::parts::adopt_session() {
     target->secret = trace->key().value_or(0);
     target->address_size = sizeof target->address;
     auto* address = reinterpret_cast<sockaddr*>(&target->address);
-    if (getpeername(PQsocket(session()), address, &target->address_size) != 0) {
-        target->address_size = 0;
-    }
+    target->has_key = trace->key().has_value() &&
+                      getpeername(PQsocket(session()), address, &target->address_size) == 0;
     trace.reset();
     cancels = std::move(target);
 }

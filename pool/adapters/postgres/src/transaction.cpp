@@ -50,12 +50,12 @@ result transaction::exec(std::string_view sql, std::chrono::nanoseconds timeout)
     return open_ ? keep(connection_->exec(sql, timeout)) : result(not_open());
 }
 
-result transaction::exec_params(std::string_view sql, std::initializer_list<parameter> values,
+result transaction::exec_params(std::string_view sql, std::span<const parameter> values,
                                 std::chrono::nanoseconds timeout) {
     return open_ ? keep(connection_->exec_params(sql, values, timeout)) : result(not_open());
 }
 
-result transaction::exec_prepared(std::string_view name, std::initializer_list<parameter> values,
+result transaction::exec_prepared(std::string_view name, std::span<const parameter> values,
                                   std::chrono::nanoseconds timeout) {
     return open_ ? keep(connection_->exec_prepared(name, values, timeout)) : result(not_open());
 }

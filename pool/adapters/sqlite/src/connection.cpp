@@ -18,8 +18,9 @@ using namespace std::chrono_literals;
 constexpr auto retry_after = 5ms;
 
 resource_error not_open() {
-    return {.kind = resource_error_kind::closed,
-            .text = "the connection is not open: acquire another"};
+    return {
+        .kind = resource_error_kind::closed,
+        .text = "the connection is not open, or is the parent's of this process: acquire another"};
 }
 
 }  // namespace
@@ -29,7 +30,7 @@ connection::connection(std::shared_ptr<const database> of)
 connection::~connection() = default;
 
 result connection::exec(std::string_view sql, std::chrono::nanoseconds timeout) {
-    if (session_->get() == nullptr) {
+    if (!session_->usable()) {
         return {not_open()};
     }
     const session::use use{*session_, timeout};
@@ -38,7 +39,7 @@ result connection::exec(std::string_view sql, std::chrono::nanoseconds timeout) 
 
 result connection::exec_params(std::string_view sql, std::span<const parameter> values,
                                std::chrono::nanoseconds timeout) {
-    if (session_->get() == nullptr) {
+    if (!session_->usable()) {
         return {not_open()};
     }
     const session::use use{*session_, timeout};
@@ -47,7 +48,7 @@ result connection::exec_params(std::string_view sql, std::span<const parameter> 
 
 result connection::exec_prepared(std::string_view name, std::span<const parameter> values,
                                  std::chrono::nanoseconds timeout) {
-    if (session_->get() == nullptr) {
+    if (!session_->usable()) {
         return {not_open()};
     }
     sqlite3_stmt* const prepared = session_->prepared(name);
@@ -107,13 +108,12 @@ int connection::run_task() {
 }
 
 resource_health connection::check() noexcept {
-    const bool usable =
-        session_->get() != nullptr && !session_->spoiled() && session_->file_is_the_one();
+    const bool usable = session_->usable() && !session_->spoiled() && session_->file_is_the_one();
     return usable ? resource_health::usable : resource_health::dead;
 }
 
 return_state connection::on_return() noexcept {
-    if (session_->get() == nullptr || session_->spoiled()) {
+    if (!session_->usable() || session_->spoiled()) {
         return return_state::broken;
     }
     const bool dirty = session_->in_transaction() || session_->changed();

@@ -174,6 +174,8 @@ void session::close() noexcept {
     spoiled_ = false;
 }
 
+bool session::usable() const noexcept { return handle_ != nullptr && owner_ == ::getpid(); }
+
 sqlite3_stmt* session::prepared(std::string_view name) const {
     const auto found = prepared_.find(name);
     return found == prepared_.end() ? nullptr : found->second.get();

@@ -61,6 +61,8 @@ class session {
     ~session() { close(); }
 
     [[nodiscard]] sqlite3* get() const noexcept { return handle_.get(); }
+    /// Open, and not a forked child's copy.
+    [[nodiscard]] bool usable() const noexcept;
     [[nodiscard]] const database& of() const noexcept { return *database_; }
     /// Null if there is none of that name.
     [[nodiscard]] sqlite3_stmt* prepared(std::string_view name) const;

@@ -23,6 +23,7 @@
 #include <ropeway/pool/resource_pool.hpp>
 #include <ropeway/runtime/health.hpp>
 #include <ropeway/runtime/logging.hpp>
+#include <ropeway/runtime/pool_config.hpp>
 
 namespace ropeway {
 
@@ -98,6 +99,17 @@ class resource_pools {
         return out;
     }
 
+    /// The same from a pool's settings: name, sizes, times and health policy are the config's,
+    /// which stands in the log without passwords. The deadline of its stop is stop()'s, not
+    /// shutdown_timeout.
+    template <class R>
+    resource_pool<R>& add(const pool_config& config, std::function<std::unique_ptr<R>()> make) {
+        resource_pool<R>& out =
+            add<R>(config.pool.name, std::move(make), config.pool, config.health);
+        pools_.back().settings = to_string(config);
+        return out;
+    }
+
     /// Starts them in the order in which they were added. @throws pool_start_error
     void start();
     /// Stops them in the reverse order within `deadline` altogether: the first to stop may wait for
@@ -113,6 +125,7 @@ class resource_pools {
         std::string name;
         health_policy policy{};
         resource_pool_params params{};  ///< as the log tells them
+        std::string settings{};         ///< as configured, masked; empty if not from a config
         std::unique_ptr<detail::any_resource_pool> pool{};
     };
 

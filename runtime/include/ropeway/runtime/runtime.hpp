@@ -148,6 +148,13 @@ class basic_runtime {
                                                  std::move(params), policy);
     }
 
+    /// The same from a pool's settings (see pool_config.hpp):
+    /// rt.add_pool<R>(load_pool_config({.environment = process_environment()}), make).
+    template <class R, class Make>
+    resource_pool<R>& add_pool(const pool_config& config, Make&& make) {
+        return services_.pools().template add<R>(config, std::forward<Make>(make));
+    }
+
     /// Starts the pools, then the workers. A runtime that did not start cannot be started again.
     /// @throws pool_start_error naming the pool and why; parallelism_error with the remedy. What
     /// had started is stopped.

@@ -44,8 +44,10 @@ class connection final : public pooled_resource {
     [[nodiscard]] const resource_error& error() const noexcept override;
 
     // Commands, for the holder of the lease. `timeout` zero: postgres_params::command_timeout. A
-    // failure is in the result: `timeout` within 5 ms of the deadline, `broken` if the connection
-    // ended, otherwise what the SQLSTATE means (sqlstate.hpp).
+    // failure is in the result: `timeout` within 5 ms of the deadline (a command that changes
+    // something may have been done), `broken` if the connection ended and nothing was committed,
+    // `commit_unknown` if it ended in a statement outside a transaction that may have changed
+    // something, otherwise what the SQLSTATE means (sqlstate.hpp).
 
     /// One or several statements without parameters; the result of the last one, or the first
     /// error. Not for COPY: see copy_writer.

@@ -4,10 +4,10 @@
 // run_transaction(): the same work again after a failure that allows it, on a new lease.
 #pragma once
 
-#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -51,10 +51,18 @@ class [[nodiscard]] transaction {
 
     /// As the connection's own. After commit() or rollback(): kind invalid.
     result exec(std::string_view sql, std::chrono::nanoseconds timeout = {});
-    result exec_params(std::string_view sql, std::initializer_list<parameter> values,
+    result exec_params(std::string_view sql, std::span<const parameter> values,
                        std::chrono::nanoseconds timeout = {});
-    result exec_prepared(std::string_view name, std::initializer_list<parameter> values,
+    result exec_params(std::string_view sql, std::initializer_list<parameter> values,
+                       std::chrono::nanoseconds timeout = {}) {
+        return exec_params(sql, std::span(values.begin(), values.size()), timeout);
+    }
+    result exec_prepared(std::string_view name, std::span<const parameter> values,
                          std::chrono::nanoseconds timeout = {});
+    result exec_prepared(std::string_view name, std::initializer_list<parameter> values,
+                         std::chrono::nanoseconds timeout = {}) {
+        return exec_prepared(name, std::span(values.begin(), values.size()), timeout);
+    }
 
     /// Kind none: it is committed. commit_unknown: the connection ended, or the deadline passed,
     /// after COMMIT was sent: it may be committed or not. Any other kind: it is not committed.

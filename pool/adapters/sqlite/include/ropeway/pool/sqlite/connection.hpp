@@ -76,8 +76,8 @@ class connection final : public pooled_resource {
     resource_health check() noexcept override;
     [[nodiscard]] int idle_fd() const noexcept override { return -1; }
     return_state on_return() noexcept override;
-    /// In a forked child the handle is forgotten, not closed: closing it there would end locks and
-    /// remove files of the parent.
+    /// In a forked child, where every statement is refused, the handle is forgotten, not closed:
+    /// closing it there would end locks and remove files of the parent.
     void drop() noexcept override;
     [[nodiscard]] const resource_error& error() const noexcept override;
 
