@@ -163,7 +163,7 @@ inline core_lease resource_core::parts::lend(std::uint32_t slot, lease_hint& hin
     // the word before and after
     block.acquired_at.store(now, std::memory_order_relaxed);
     block.who.store(lease_who::acquired(where.id(), thread_number()), std::memory_order_relaxed);
-    walk_stack(block.stack);
+    walk_stack(block.stack, __builtin_frame_address(0));
     // release: pairs with scan_leaks(): once it is counted, the stamps are this lease's
     block.acquired.store(block.acquired.load(std::memory_order_relaxed) + 1,
                          std::memory_order_release);

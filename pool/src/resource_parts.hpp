@@ -216,6 +216,7 @@ struct resource_core::parts final : public resource_loop {
 
     void open_missing() noexcept;
     bool open_slot(std::uint32_t slot) noexcept;
+    void end_rest(std::uint32_t slot) noexcept;
     /// Closes idle ones while a lowered maximum is exceeded by leased ones that it no longer has
     /// room for.
     void close_above(std::uint32_t most) noexcept;
