@@ -10,15 +10,8 @@
 
 namespace ropeway::detail {
 
-namespace {
-
-struct stack_bounds {
-    std::uintptr_t top = 0;
-};
-thread_local constinit stack_bounds this_stack;
-
-[[gnu::cold]] void find_bounds() noexcept {
-    this_stack.top = 1;  // not found: no walk
+void find_stack_top() noexcept {
+    stack_top = 1;  // not found: no walk
     pthread_attr_t attributes;
     if (pthread_getattr_np(pthread_self(), &attributes) != 0) {
         return;
@@ -26,30 +19,26 @@ thread_local constinit stack_bounds this_stack;
     void* lowest = nullptr;
     std::size_t bytes = 0;
     if (pthread_attr_getstack(&attributes, &lowest, &bytes) == 0) {
-        this_stack.top = reinterpret_cast<std::uintptr_t>(lowest) + bytes;
+        stack_top = reinterpret_cast<std::uintptr_t>(lowest) + bytes;
     }
     pthread_attr_destroy(&attributes);
 }
 
-struct plain_words {
-    static void put(const void*& into, const void* value) noexcept { into = value; }
-    static void put(std::atomic<const void*>& into, const void* value) noexcept {
-        into.store(value, std::memory_order_relaxed);  // relaxed: addresses for a report
-    }
-};
-
 // Reads words of other functions' frames, which the sanitizers' instrumentation forbids.
-template <class Words>
-[[gnu::always_inline]] __attribute__((no_sanitize("address", "thread", "undefined"))) inline void
-walk(Words& out, std::uintptr_t frame) noexcept {
+__attribute__((no_sanitize("address", "thread", "undefined"), noinline)) void walk_stack(
+    std::array<const void*, stack_frames>& out) noexcept {
+    if (stack_top == 0) {
+        find_stack_top();
+    }
+    auto frame = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
     std::size_t n = 0;
     while (n != out.size() && frame % sizeof(void*) == 0 &&
-           frame + 2 * sizeof(void*) <= this_stack.top) {
+           frame + 2 * sizeof(void*) <= stack_top) {
         const auto* const words = reinterpret_cast<void* const*>(frame);
         if (words[1] == nullptr) {
             break;
         }
-        plain_words::put(out[n++], words[1]);
+        out[n++] = words[1];
         const auto next = reinterpret_cast<std::uintptr_t>(words[0]);
         if (next <= frame) {
             break;
@@ -57,26 +46,8 @@ walk(Words& out, std::uintptr_t frame) noexcept {
         frame = next;
     }
     for (; n != out.size(); ++n) {
-        plain_words::put(out[n], nullptr);
+        out[n] = nullptr;
     }
-}
-
-}  // namespace
-
-__attribute__((no_sanitize("address", "thread", "undefined"), noinline)) void walk_stack(
-    std::array<const void*, stack_frames>& out) noexcept {
-    if (this_stack.top == 0) {
-        find_bounds();
-    }
-    walk(out, reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)));
-}
-
-__attribute__((no_sanitize("address", "thread", "undefined"), noinline)) void walk_stack(
-    std::span<std::atomic<const void*>> out) noexcept {
-    if (this_stack.top == 0) {
-        find_bounds();
-    }
-    walk(out, reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)));
 }
 
 }  // namespace ropeway::detail
