@@ -211,7 +211,7 @@ void resource_core::parts::look_at(std::uint32_t slot) noexcept {
         return;
     }
     switch (tasks_[slot].owned->check()) {
-        case resource_health::usable: to_idle(slot); break;
+        case resource_health::usable: back_to_idle(slot); break;
         case resource_health::doubtful:
             begin(slot, resource_task::probe, params_.probe_timeout);
             break;
@@ -239,6 +239,7 @@ void resource_core::parts::look_at_idle() noexcept {
             retire(slot, aged && !evict && !too_many ? close_reason::age : close_reason::evicted);
         }
     }
+    close_above(most);
     probe_due();
 }
 

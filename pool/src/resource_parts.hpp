@@ -198,6 +198,8 @@ struct resource_core::parts final : public resource_loop {
     void task_ended(std::uint32_t slot, bool well, bool late) noexcept;
     void open_ended(std::uint32_t slot, bool well, bool late) noexcept;
     void probe_ended(std::uint32_t slot, bool well, bool late) noexcept;
+    /// After a look or a probe, which are no use.
+    void back_to_idle(std::uint32_t slot) noexcept;
     void to_idle(std::uint32_t slot) noexcept;
     void close(std::uint32_t slot, close_reason why) noexcept;
     void drop(std::uint32_t slot, close_reason why) noexcept;
@@ -208,6 +210,9 @@ struct resource_core::parts final : public resource_loop {
     void open_missing() noexcept;
     bool open_slot(std::uint32_t slot) noexcept;
     void end_rest(std::uint32_t slot) noexcept;
+    /// Closes idle ones while a lowered maximum is exceeded by leased ones that it no longer has
+    /// room for.
+    void close_above(std::uint32_t most) noexcept;
     void retire(std::uint32_t slot, close_reason why) noexcept;
     bool close_idle(std::uint32_t slot, close_reason why) noexcept;
     void probe_due() noexcept;

@@ -134,8 +134,10 @@ struct task_block {
     resource_clock_point resume_at{};   ///< see resource_step::after
     check_history history{};
     std::uint64_t idled_at = 0;  ///< stamp at which this thread made it idle last
-    int fd = -1;                 ///< what the task polls
-    int watch_fd = -1;           ///< what is polled while it lies idle
+    /// Stamp of its last use, where only probes came since; 0: it was used, or opened, since.
+    std::uint64_t unused_since = 0;
+    int fd = -1;        ///< what the task polls
+    int watch_fd = -1;  ///< what is polled while it lies idle
     short events = 0;
     bool running = false;     ///< a task is in progress
     bool retire = false;      ///< close it instead of making it idle

@@ -70,6 +70,7 @@ void resource_core::parts::task_ended(std::uint32_t slot, bool well, bool late) 
         case resource_task::probe: probe_ended(slot, well, late); break;
         case resource_task::reset:
             if (well) {
+                of.unused_since = 0;
                 to_idle(slot);
             } else {
                 note_error(late ? late_error(of.task, params_.reset_timeout) : of.owned->error());
@@ -97,6 +98,7 @@ void resource_core::parts::open_ended(std::uint32_t slot, bool well, bool late) 
     of.opened_at = now_;
     of.checked_at = now_;
     of.retire = false;
+    of.unused_since = 0;
     const double share = 1.0 - params_.max_age_jitter * next_random(random_);
     const std::chrono::duration<double, std::nano> life =
         std::chrono::nanoseconds{params_.max_age} * share;
@@ -175,7 +177,7 @@ void resource_core::parts::probe_ended(std::uint32_t slot, bool well, bool late)
         }
         rest_or_empty(slot, false);
         tell_liveness(liveness_input::success);
-        to_idle(slot);
+        back_to_idle(slot);
         return;
     }
     const resource_error error =
@@ -190,6 +192,16 @@ void resource_core::parts::probe_ended(std::uint32_t slot, bool well, bool late)
     probe_all_ = true;
     rest_or_empty(slot, true);
     drop(slot, close_reason::failed_probe);
+}
+
+void resource_core::parts::back_to_idle(std::uint32_t slot) noexcept {
+    task_block& of = tasks_[slot];
+    // relaxed: this thread has the slot
+    const std::uint64_t before = leases_[slot].returned_at.load(std::memory_order_relaxed);
+    if (of.unused_since == 0 || before != of.idled_at) {
+        of.unused_since = before;
+    }
+    to_idle(slot);
 }
 
 void resource_core::parts::to_idle(std::uint32_t slot) noexcept {

@@ -11,7 +11,7 @@
 namespace ropeway::detail {
 
 void find_stack_top() noexcept {
-    stack_top = 1;  // not found: no walk
+    stack_top = 2 * sizeof(void*);  // not found: no walk
     pthread_attr_t attributes;
     if (pthread_getattr_np(pthread_self(), &attributes) != 0) {
         return;

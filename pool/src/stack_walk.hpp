@@ -16,7 +16,8 @@ namespace ropeway::detail {
 /// pointers ends the walk early; it never leaves the thread's stack.
 void walk_stack(std::array<const void*, stack_frames>& out) noexcept;
 
-/// The highest address of this thread's stack; 0 before the first walk, 1 if it is not known.
+/// The highest address of this thread's stack; 0 before the first walk, a frame's size if it is not
+/// known: then no frame lies below it.
 inline thread_local constinit std::uintptr_t stack_top = 0;
 [[gnu::cold]] void find_stack_top() noexcept;
 
@@ -39,10 +40,8 @@ ROPEWAY_WALK inline void walk_frames(std::array<std::atomic<const void*>, N>& ou
     }
     const std::uintptr_t last = stack_top - 2 * sizeof(void*);
     std::size_t n = 0;
-    // One comparison: the frame lies above the one before and below the end.
     for (std::uintptr_t before = frame - 1; n != N; ++n) {
-        if (frame - before - 1 >= last - before || (frame & (sizeof(void*) - 1)) != 0)
-            [[unlikely]] {
+        if (frame <= before || frame > last || (frame & (sizeof(void*) - 1)) != 0) [[unlikely]] {
             break;
         }
         const auto* const words = reinterpret_cast<void* const*>(frame);
