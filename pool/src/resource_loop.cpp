@@ -151,6 +151,11 @@ void resource_core::parts::take_return(std::uint32_t slot) noexcept {
         begin(slot, resource_task::probe, params_.probe_timeout);
         return;
     }
+    if (verdict == static_cast<std::uint8_t>(slot_verdict::probing)) {
+        set_phase(slot, slot_phase::checking);
+        go_on_probing(slot);
+        return;
+    }
     const auto why = static_cast<close_reason>(verdict);
     if (why == close_reason::failed_probe) {
         rest_or_empty(slot, true);

@@ -196,6 +196,7 @@ void resource_core::parts::reject(std::uint32_t slot, std::uint8_t verdict) noex
         std::memory_order_release);
     leave();
     to_loop({.kind = return_notice::what::slot, .slot = slot});
+    look_after_leave();
 }
 
 void resource_core::parts::to_loop(const return_notice& what) noexcept {
