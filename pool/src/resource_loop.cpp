@@ -151,6 +151,11 @@ void resource_core::parts::take_return(std::uint32_t slot) noexcept {
         begin(slot, resource_task::probe, params_.probe_timeout);
         return;
     }
+    if (verdict == static_cast<std::uint8_t>(slot_verdict::probing)) {
+        set_phase(slot, slot_phase::checking);
+        go_on_probing(slot);
+        return;
+    }
     const auto why = static_cast<close_reason>(verdict);
     if (why == close_reason::failed_probe) {
         rest_or_empty(slot, true);
@@ -230,6 +235,9 @@ void resource_core::parts::look_at_idle() noexcept {
     // relaxed: an order
     const std::uint32_t most = max_size_.load(std::memory_order_relaxed);
     for (std::uint32_t slot = 0; slot != tasks_.size(); ++slot) {
+        if (tasks_[slot].history.due(now_)) {
+            end_rest(slot);
+        }
         const bool too_many = slot >= most;
         const bool aged = now_ >= tasks_[slot].expires_at;
         if (evict || too_many || aged) {
@@ -238,6 +246,15 @@ void resource_core::parts::look_at_idle() noexcept {
     }
     close_above(most);
     probe_due();
+}
+
+void resource_core::parts::end_rest(std::uint32_t slot) noexcept {
+    // It may be tried again, when one is needed; its history stays, so one failure ends that.
+    // relaxed: this thread's own
+    const std::uint64_t word = leases_[slot].word.load(std::memory_order_relaxed);
+    if (lease_word::phase(word) == slot_phase::quarantined) {
+        set_phase(slot, slot_phase::empty);
+    }
 }
 
 void resource_core::parts::retire(std::uint32_t slot, close_reason why) noexcept {

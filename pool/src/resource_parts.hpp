@@ -47,6 +47,9 @@ namespace ropeway::detail {
 
 inline constexpr std::uint32_t no_slot = 0xFFFF'FFFF;
 
+/// Tells what the descriptor stands for from what else it may stand for later; 0: nothing.
+[[nodiscard]] std::uint32_t inode_of(int fd) noexcept;
+
 /// Bits of the door: the lower half counts waiters.
 namespace door_bits {
 inline constexpr std::uint64_t waiters = 0xFFFF'FFFF;
@@ -115,6 +118,8 @@ struct resource_core::parts final : public resource_loop {
                                 std::chrono::nanoseconds timeout, bool priority, site where);
     core_lease try_acquire(site where) noexcept;
     std::uint32_t take(bool priority) noexcept;
+    std::uint32_t take_free(bool priority) noexcept;
+    void look_after_leave() noexcept;
     std::uint32_t take_by_scan() noexcept;
     std::uint32_t take_oldest() noexcept;
     /// Makes an idle slot active.
@@ -134,7 +139,8 @@ struct resource_core::parts final : public resource_loop {
     bool open_door() noexcept;
     void wake_clock() noexcept;
     bool ready_by_probe(std::uint32_t slot, caller_deadline& deadline) noexcept;
-    bool probe_here(pooled_resource& what, resource_clock_point until) noexcept;
+    enum class probe_end : std::uint8_t { answered, failed, late };
+    probe_end probe_here(pooled_resource& what, resource_clock_point until) noexcept;
     core_lease lend(std::uint32_t slot, lease_hint& hint, std::uint64_t now, site where) noexcept;
     core_lease lend_after(std::uint32_t slot, std::uint64_t now, site where,
                           std::uint64_t waited_ns) noexcept;
@@ -186,6 +192,7 @@ struct resource_core::parts final : public resource_loop {
     void take_notices() noexcept;
     void take_notice(const return_notice& notice) noexcept;
     void take_return(std::uint32_t slot) noexcept;
+    void go_on_probing(std::uint32_t slot) noexcept;
     void step_tasks() noexcept;
     void look_at_idle() noexcept;
     void look_at(std::uint32_t slot) noexcept;
@@ -209,6 +216,7 @@ struct resource_core::parts final : public resource_loop {
 
     void open_missing() noexcept;
     bool open_slot(std::uint32_t slot) noexcept;
+    void end_rest(std::uint32_t slot) noexcept;
     /// Closes idle ones while a lowered maximum is exceeded by leased ones that it no longer has
     /// room for.
     void close_above(std::uint32_t most) noexcept;
@@ -238,7 +246,7 @@ struct resource_core::parts final : public resource_loop {
     void end_turn() noexcept;
     bool end_slot(std::uint32_t slot, bool late) noexcept;
     resource_clock_point end_point() const noexcept;
-    void force(std::uint32_t slot) noexcept;
+    bool force(std::uint32_t slot) noexcept;
     void wake() noexcept;
 
     // --- time ---
@@ -263,12 +271,11 @@ struct resource_core::parts final : public resource_loop {
     const bool ticks_;                ///< stamps are ticks, not the clock's nanoseconds
     const double ns_per_tick_;        ///< of ticks_
     const std::int64_t probe_after_;  ///< stamps of idleness from which acquire() probes
-    const std::int64_t long_hold_;    ///< stamps from which a lease is not a short one
-    const std::uint64_t most_uses_;   ///< max_uses, or more than there are
     const std::uint64_t id_;          ///< never used twice in a process
     const process_mark mark_;
     const bool plain_;    ///< no reserve, no order, no hook and no observer of single leases
     const bool precise_;  ///< every stamp is read from the clock, none from the slow one
+    const std::int64_t long_hold_;  ///< stamps from which a lease is recorded by itself
 
     // --- read on every acquire, written rarely ---
     alignas(cache_block) std::atomic<std::uint64_t> door_{door_bits::closed};

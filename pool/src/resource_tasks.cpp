@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <sys/stat.h>
+
 #include "resource_parts.hpp"
 
 namespace ropeway::detail {
@@ -36,6 +38,11 @@ resource_error late_error(resource_task task, std::chrono::nanoseconds limit) {
 
 }  // namespace
 
+std::uint32_t inode_of(int fd) noexcept {
+    struct stat found {};
+    return fd >= 0 && ::fstat(fd, &found) == 0 ? static_cast<std::uint32_t>(found.st_ino) : 0;
+}
+
 void resource_core::parts::begin(std::uint32_t slot, resource_task task,
                                  std::chrono::nanoseconds timeout) noexcept {
     task_block& of = tasks_[slot];
@@ -46,6 +53,17 @@ void resource_core::parts::begin(std::uint32_t slot, resource_task task,
     of.fd = -1;
     of.resume_at = forever;
     take_step(slot, of.owned->begin(task));
+}
+
+void resource_core::parts::go_on_probing(std::uint32_t slot) noexcept {
+    task_block& of = tasks_[slot];
+    of.task = resource_task::probe;
+    of.running = true;
+    of.began_at = now_;
+    of.deadline = now_ + params_.probe_timeout;
+    of.fd = -1;
+    of.resume_at = forever;
+    take_step(slot, of.owned->resume());
 }
 
 void resource_core::parts::take_step(std::uint32_t slot, const resource_step& step) noexcept {
@@ -91,7 +109,10 @@ void resource_core::parts::open_ended(std::uint32_t slot, bool well, bool late) 
     lease_block& block = leases_[slot];
     // relaxed (all): numbers; the slot itself is handed on by to_idle()
     block.number.store(++numbers_, std::memory_order_relaxed);
-    block.uses.store(0, std::memory_order_relaxed);
+    block.ends_at.store(params_.max_uses == 0
+                            ? ~std::uint64_t{0}
+                            : block.released.load(std::memory_order_relaxed) + params_.max_uses,
+                        std::memory_order_relaxed);
     of.opened_at = now_;
     of.checked_at = now_;
     of.retire = false;
@@ -210,6 +231,7 @@ void resource_core::parts::to_idle(std::uint32_t slot) noexcept {
     }
     lease_block& block = leases_[slot];
     of.watch_fd = of.owned->idle_fd();
+    of.watch_inode = inode_of(of.watch_fd);
     of.idled_at = stamp_now_;
     // relaxed: handed on by the next store
     block.returned_at.store(of.idled_at, std::memory_order_relaxed);
