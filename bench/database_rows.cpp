@@ -19,7 +19,7 @@ struct definition {
 constexpr const char* plain_select = "SELECT 1 by PQexec, same socket, p50";
 constexpr std::array definitions{
     definition{"dbpool.validate.passive", "a look at an idle connection's socket, unix socket",
-               "check(), p50", "us", plain_select, 0.025},
+               "check(), p50 of 20 each", "us", plain_select, 0.025},
     definition{"dbpool.validate.active", "a bare Sync there and back, unix socket",
                "begin(probe) to done, p50", "us", plain_select, 0.6},
     definition{"dbpool.start_ms", "pool made and started, minimum 2, TCP, SCRAM",

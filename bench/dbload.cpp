@@ -221,7 +221,7 @@ row two_hundred(const plan& how, const postgres_server& server) {
                      .slow = true};
     measure(made, {.rounds = 1}, [&] {
         const auto pool =
-            started_pool(server.url_tcp(),
+            started_pool(server.url_unix(),
                          {.name = "limit", .min_size = 5, .max_size = maximum, .max_uses = 50});
         plain_connection beside{server.url_unix()};
         std::int64_t sessions = 0;

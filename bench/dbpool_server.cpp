@@ -79,12 +79,20 @@ void add_validation(std::vector<row>& rows, const plan& how, const postgres_serv
     const std::size_t calls = 10'000 / how.divisor;
     const auto select = [&] { return median_us(calls, [&] { return plain.run("SELECT 1"); }); };
     row passive = database_row("dbpool.validate.passive");
-    measure(
-        passive, how,
-        [&] {
-            return median_us(calls * 5, [&] { return held->check() == resource_health::usable; });
-        },
-        select);
+    const auto look = [&] {
+        // Several for one look at the clock, which costs a tenth of a check.
+        constexpr unsigned at_once = 20;
+        measured out = median_us(calls / 4, [&] {
+            bool usable = true;
+            for (unsigned i = 0; i < at_once; ++i) {
+                usable = held->check() == resource_health::usable && usable;
+            }
+            return usable;
+        });
+        out.value /= at_once;
+        return out;
+    };
+    measure(passive, how, look, select);
     row active = database_row("dbpool.validate.active");
     measure(
         active, how, [&] { return median_us(calls, [&] { return probe(*held); }); }, select);

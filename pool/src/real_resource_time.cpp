@@ -106,6 +106,8 @@ class loop_thread {
 
 class real_time final : public resource_time {
   public:
+    real_time() noexcept;
+
     resource_clock_point now() noexcept override { return std::chrono::steady_clock::now(); }
 
     void start(resource_loop& loop, std::string_view name) override {
@@ -157,6 +159,19 @@ class real_time final : public resource_time {
         }
     }
 
+    // Around fork(): the lock is free in the child, and the parent's threads, which the child does
+    // not have, are forgotten there rather than joined.
+    void before_fork() noexcept { lock_.lock(); }
+    void after_fork(bool in_child) noexcept {
+        if (in_child) {
+            for (auto& each : threads_) {
+                static_cast<void>(each.release());
+            }
+            threads_.clear();
+        }
+        lock_.unlock();
+    }
+
   private:
     std::vector<std::unique_ptr<loop_thread>>::iterator find(const resource_loop& loop) noexcept {
         return std::find_if(threads_.begin(), threads_.end(),
@@ -168,6 +183,20 @@ class real_time final : public resource_time {
 };
 
 static_assert(sizeof(std::atomic<std::uint32_t>) == sizeof(std::uint32_t));
+
+constinit real_time* the_one = nullptr;  ///< set once, before the handlers below
+
+extern "C" {
+void ropeway_before_fork() { the_one->before_fork(); }
+void ropeway_after_fork_in_parent() { the_one->after_fork(false); }
+void ropeway_after_fork_in_child() { the_one->after_fork(true); }
+}
+
+real_time::real_time() noexcept {
+    the_one = this;
+    ::pthread_atfork(ropeway_before_fork, ropeway_after_fork_in_parent,
+                     ropeway_after_fork_in_child);
+}
 
 }  // namespace
 

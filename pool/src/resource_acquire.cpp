@@ -100,6 +100,23 @@ std::uint32_t resource_core::parts::take(bool priority) noexcept {
     return got;
 }
 
+std::uint32_t resource_core::parts::take_free(bool priority) noexcept {
+    const std::uint32_t got = take(priority);
+    if (got == no_slot) {
+        look_after_leave();
+    }
+    return got;
+}
+
+void resource_core::parts::look_after_leave() noexcept {
+    // The place that was held below the reserve's limit may have kept a hand-over from a waiter.
+    // seq_cst: invariant 2, after leave()
+    if (params_.reserved != 0 &&
+        (door_.load(std::memory_order_seq_cst) & door_bits::waiters) != 0) {
+        serve_waiters();
+    }
+}
+
 bool resource_core::parts::open_door() noexcept {
     // seq_cst: invariant 1; pairs with enqueue()
     std::uint64_t door = door_.load(std::memory_order_seq_cst);
@@ -146,7 +163,7 @@ inline core_lease resource_core::parts::lend(std::uint32_t slot, lease_hint& hin
     // the word before and after
     block.acquired_at.store(now, std::memory_order_relaxed);
     block.who.store(lease_who::acquired(where.id(), thread_number()), std::memory_order_relaxed);
-    walk_stack(block.stack);
+    walk_stack(block.stack, __builtin_frame_address(0));
     // release: pairs with scan_leaks(): once it is counted, the stamps are this lease's
     block.acquired.store(block.acquired.load(std::memory_order_relaxed) + 1,
                          std::memory_order_release);
@@ -206,9 +223,13 @@ bool resource_core::parts::ready_by_probe(std::uint32_t slot, caller_deadline& d
     // relaxed: the claim acquired it
     pooled_resource& what = *leases_[slot].resource.load(std::memory_order_relaxed);
     const auto began = time_.now();
-    const auto until = std::min(deadline.end(), began + params_.probe_timeout);
-    if (!probe_here(what, until)) {
-        reject(slot, static_cast<std::uint8_t>(close_reason::failed_probe));
+    const auto full = began + params_.probe_timeout;
+    const probe_end probed = probe_here(what, std::min(deadline.end(), full));
+    if (probed != probe_end::answered) {
+        // A caller in a hurry says nothing against the resource: the I/O thread waits for the rest.
+        const bool cut = probed == probe_end::late && deadline.end() < full;
+        reject(slot, cut ? static_cast<std::uint8_t>(slot_verdict::probing)
+                         : static_cast<std::uint8_t>(close_reason::failed_probe));
         return false;
     }
     const auto ended = time_.now();
@@ -219,15 +240,16 @@ bool resource_core::parts::ready_by_probe(std::uint32_t slot, caller_deadline& d
     return true;
 }
 
-bool resource_core::parts::probe_here(pooled_resource& what, resource_clock_point until) noexcept {
+resource_core::parts::probe_end resource_core::parts::probe_here(
+    pooled_resource& what, resource_clock_point until) noexcept {
     resource_step step = what.begin(resource_task::probe);
     while (step.state != step_state::done) {
         if (step.state == step_state::failed) {
-            return false;
+            return probe_end::failed;
         }
         const auto now = time_.now();
         if (now >= until) {
-            return false;
+            return probe_end::late;
         }
         const auto end =
             step.after >= std::chrono::nanoseconds{0} ? std::min(until, now + step.after) : until;
@@ -236,7 +258,7 @@ bool resource_core::parts::probe_here(pooled_resource& what, resource_clock_poin
                                  : step.state == step_state::wants_write ? POLLOUT
                                                                          : POLLIN | POLLOUT;
             if (time_.poll(step.fd, events, end) == 0 && time_.now() >= until) {
-                return false;
+                return probe_end::late;
             }
         } else {
             std::atomic<std::uint32_t> never{0};
@@ -246,7 +268,7 @@ bool resource_core::parts::probe_here(pooled_resource& what, resource_clock_poin
         }
         step = what.resume();
     }
-    return true;
+    return probe_end::answered;
 }
 
 core_acquired resource_core::parts::acquire(std::chrono::nanoseconds timeout, bool priority,
@@ -275,7 +297,7 @@ core_acquired resource_core::parts::acquire_taken(std::uint32_t slot, std::uint6
     caller_deadline deadline{time_, timeout.count() > 0 ? timeout : params_.acquire_timeout};
     for (;;) {
         if (slot == no_slot) {
-            slot = open_door() ? take(priority) : no_slot;
+            slot = open_door() ? take_free(priority) : no_slot;
             if (slot == no_slot) {
                 return acquire_waiting(deadline, priority, where);
             }
@@ -293,7 +315,7 @@ core_acquired resource_core::parts::acquire_taken(std::uint32_t slot, std::uint6
 
 core_lease resource_core::parts::try_acquire(site where) noexcept {
     while (open_door()) {
-        const std::uint32_t slot = take(false);
+        const std::uint32_t slot = take_free(false);
         if (slot == no_slot) {
             break;
         }

@@ -139,6 +139,9 @@ void resource_core::parts::resize(std::uint32_t min_size, std::uint32_t max_size
     wanted.max_size = max_size;
     wanted.reserved = params_.reserved;
     static_cast<void>(checked(std::move(wanted)));
+    if (!at_home()) {
+        return;
+    }
     {
         const std::lock_guard hold(end_lock_);
         // relaxed (both): orders; the release below goes with them
@@ -181,10 +184,16 @@ void resource_core::resize(std::uint32_t min_size, std::uint32_t max_size) {
     parts_->resize(min_size, max_size);
 }
 void resource_core::soft_evict() noexcept {
+    if (!parts_->at_home()) {
+        return;
+    }
     parts_->evict_.store(true, std::memory_order_release);  // pairs with look_at_idle()
     parts_->wake();
 }
 void resource_core::suspend() noexcept {
+    if (!parts_->at_home()) {
+        return;
+    }
     {
         const std::lock_guard hold(parts_->lock_);
         parts_->door_.fetch_or(door_bits::suspended, std::memory_order_seq_cst);  // invariant 1
@@ -193,6 +202,9 @@ void resource_core::suspend() noexcept {
     parts_->wake();
 }
 void resource_core::resume() noexcept {
+    if (!parts_->at_home()) {
+        return;
+    }
     {
         const std::lock_guard hold(parts_->lock_);
         parts_->door_.fetch_and(~door_bits::suspended, std::memory_order_seq_cst);  // invariant 1

@@ -110,6 +110,11 @@ void resource_core::parts::take_notices() noexcept {
     while (returns_.pop(notice)) {
         take_notice(notice);
     }
+    if (orphaned_.exchange(false, std::memory_order_acquire)) {  // pairs with to_loop()
+        for (std::uint32_t slot = 0; slot != tasks_.size(); ++slot) {
+            take_return(slot);
+        }
+    }
 }
 
 void resource_core::parts::take_notice(const return_notice& notice) noexcept {
@@ -133,6 +138,9 @@ void resource_core::parts::take_notice(const return_notice& notice) noexcept {
 void resource_core::parts::take_return(std::uint32_t slot) noexcept {
     // acquire: pairs with the return: the resource is as its holder left it
     const std::uint64_t word = leases_[slot].word.load(std::memory_order_acquire);
+    if (lease_word::phase(word) != slot_phase::returning || tasks_[slot].running) {
+        return;  // served already: see orphaned_
+    }
     const std::uint8_t verdict = lease_word::verdict(word);
     if (verdict == static_cast<std::uint8_t>(slot_verdict::reset)) {
         begin(slot, resource_task::reset, params_.reset_timeout);
@@ -141,6 +149,11 @@ void resource_core::parts::take_return(std::uint32_t slot) noexcept {
     if (verdict == static_cast<std::uint8_t>(slot_verdict::probe)) {
         set_phase(slot, slot_phase::checking);
         begin(slot, resource_task::probe, params_.probe_timeout);
+        return;
+    }
+    if (verdict == static_cast<std::uint8_t>(slot_verdict::probing)) {
+        set_phase(slot, slot_phase::checking);
+        go_on_probing(slot);
         return;
     }
     const auto why = static_cast<close_reason>(verdict);
@@ -203,7 +216,7 @@ void resource_core::parts::look_at(std::uint32_t slot) noexcept {
         return;
     }
     switch (tasks_[slot].owned->check()) {
-        case resource_health::usable: to_idle(slot); break;
+        case resource_health::usable: back_to_idle(slot); break;
         case resource_health::doubtful:
             begin(slot, resource_task::probe, params_.probe_timeout);
             break;
@@ -231,6 +244,7 @@ void resource_core::parts::look_at_idle() noexcept {
             retire(slot, aged && !evict && !too_many ? close_reason::age : close_reason::evicted);
         }
     }
+    close_above(most);
     probe_due();
 }
 

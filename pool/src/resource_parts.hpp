@@ -47,6 +47,9 @@ namespace ropeway::detail {
 
 inline constexpr std::uint32_t no_slot = 0xFFFF'FFFF;
 
+/// Tells what the descriptor stands for from what else it may stand for later; 0: nothing.
+[[nodiscard]] std::uint32_t inode_of(int fd) noexcept;
+
 /// Bits of the door: the lower half counts waiters.
 namespace door_bits {
 inline constexpr std::uint64_t waiters = 0xFFFF'FFFF;
@@ -115,6 +118,8 @@ struct resource_core::parts final : public resource_loop {
                                 std::chrono::nanoseconds timeout, bool priority, site where);
     core_lease try_acquire(site where) noexcept;
     std::uint32_t take(bool priority) noexcept;
+    std::uint32_t take_free(bool priority) noexcept;
+    void look_after_leave() noexcept;
     std::uint32_t take_by_scan() noexcept;
     std::uint32_t take_oldest() noexcept;
     /// Makes an idle slot active.
@@ -134,7 +139,8 @@ struct resource_core::parts final : public resource_loop {
     bool open_door() noexcept;
     void wake_clock() noexcept;
     bool ready_by_probe(std::uint32_t slot, caller_deadline& deadline) noexcept;
-    bool probe_here(pooled_resource& what, resource_clock_point until) noexcept;
+    enum class probe_end : std::uint8_t { answered, failed, late };
+    probe_end probe_here(pooled_resource& what, resource_clock_point until) noexcept;
     core_lease lend(std::uint32_t slot, lease_hint& hint, std::uint64_t now, site where) noexcept;
     core_lease lend_after(std::uint32_t slot, std::uint64_t now, site where,
                           std::uint64_t waited_ns) noexcept;
@@ -186,6 +192,7 @@ struct resource_core::parts final : public resource_loop {
     void take_notices() noexcept;
     void take_notice(const return_notice& notice) noexcept;
     void take_return(std::uint32_t slot) noexcept;
+    void go_on_probing(std::uint32_t slot) noexcept;
     void step_tasks() noexcept;
     void look_at_idle() noexcept;
     void look_at(std::uint32_t slot) noexcept;
@@ -198,6 +205,8 @@ struct resource_core::parts final : public resource_loop {
     void task_ended(std::uint32_t slot, bool well, bool late) noexcept;
     void open_ended(std::uint32_t slot, bool well, bool late) noexcept;
     void probe_ended(std::uint32_t slot, bool well, bool late) noexcept;
+    /// After a look or a probe, which are no use.
+    void back_to_idle(std::uint32_t slot) noexcept;
     void to_idle(std::uint32_t slot) noexcept;
     void close(std::uint32_t slot, close_reason why) noexcept;
     void drop(std::uint32_t slot, close_reason why) noexcept;
@@ -208,6 +217,9 @@ struct resource_core::parts final : public resource_loop {
     void open_missing() noexcept;
     bool open_slot(std::uint32_t slot) noexcept;
     void end_rest(std::uint32_t slot) noexcept;
+    /// Closes idle ones while a lowered maximum is exceeded by leased ones that it no longer has
+    /// room for.
+    void close_above(std::uint32_t most) noexcept;
     void retire(std::uint32_t slot, close_reason why) noexcept;
     bool close_idle(std::uint32_t slot, close_reason why) noexcept;
     void probe_due() noexcept;
@@ -234,7 +246,7 @@ struct resource_core::parts final : public resource_loop {
     void end_turn() noexcept;
     bool end_slot(std::uint32_t slot, bool late) noexcept;
     resource_clock_point end_point() const noexcept;
-    void force(std::uint32_t slot) noexcept;
+    bool force(std::uint32_t slot) noexcept;
     void wake() noexcept;
 
     // --- time ---
@@ -311,6 +323,7 @@ struct resource_core::parts final : public resource_loop {
 
     // --- orders to the I/O thread ---
     std::atomic<bool> woken_{true};
+    std::atomic<bool> orphaned_{false};  ///< a slot came back and there was no memory to say so
     std::atomic<bool> evict_{false};
     std::atomic<std::uint32_t> resized_from_{0};  ///< the maximum before; 0: not resized
     std::atomic<std::uint32_t> suspend_told_{0};  ///< 1 suspended, 2 resumed; 0 nothing new

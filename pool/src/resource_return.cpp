@@ -196,10 +196,13 @@ void resource_core::parts::reject(std::uint32_t slot, std::uint8_t verdict) noex
         std::memory_order_release);
     leave();
     to_loop({.kind = return_notice::what::slot, .slot = slot});
+    look_after_leave();
 }
 
 void resource_core::parts::to_loop(const return_notice& what) noexcept {
-    returns_.push(what);
+    if (!returns_.push(what)) [[unlikely]] {
+        orphaned_.store(true, std::memory_order_release);  // pairs with take_notices()
+    }
     // seq_cst: of the end's drain and this look at least one sees the other
     if (ended_.load(std::memory_order_seq_cst)) [[unlikely]] {
         drop_leftovers();

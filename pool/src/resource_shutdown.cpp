@@ -102,11 +102,7 @@ bool resource_core::parts::end_slot(std::uint32_t slot, bool late) noexcept {
             of.running = false;
             set_phase(slot, slot_phase::empty);
             return true;
-        case slot_phase::active:
-            if (late) {
-                force(slot);
-            }
-            return late;
+        case slot_phase::active: return late && force(slot);
         case slot_phase::idle:
         case slot_phase::returning:
         case slot_phase::checking:
@@ -120,26 +116,37 @@ bool resource_core::parts::end_slot(std::uint32_t slot, bool late) noexcept {
     return true;
 }
 
-void resource_core::parts::force(std::uint32_t slot) noexcept {
+bool resource_core::parts::force(std::uint32_t slot) noexcept {
     lease_block& block = leases_[slot];
     const lease_holder holder = holder_of(slot, stamp_now_);
-    // relaxed: its holder reads the flags in the CAS of his return
-    block.word.fetch_or(lease_word::forced | lease_word::retire, std::memory_order_relaxed);
+    std::uint64_t word = block.word.load(std::memory_order_relaxed);  // relaxed: the CAS decides
+    do {
+        if (lease_word::phase(word) != slot_phase::active) {
+            return false;  // it came back a moment ago: the next turn closes it
+        }
+        // relaxed (both): its holder reads the flags in the CAS of his return
+    } while (!block.word.compare_exchange_weak(word, word | lease_word::forced | lease_word::retire,
+                                               std::memory_order_relaxed,
+                                               std::memory_order_relaxed));
     closed_[static_cast<std::size_t>(close_reason::forced)].fetch_add(
         1, std::memory_order_relaxed);  // relaxed: a number
-    if (tasks_[slot].watch_fd >= 0) {
+    const task_block& of = tasks_[slot];
+    if (of.watch_inode != 0 && of.watch_inode == inode_of(of.watch_fd)) {
         // Its holder may be using it on his thread: only the kernel's end is cut, which is safe
-        // from any thread, and tells both him and the other end.
-        ::shutdown(tasks_[slot].watch_fd, SHUT_RDWR);
+        // from any thread, and tells both him and the other end. Had it ended under him, the number
+        // might be somebody else's by now.
+        ::shutdown(of.watch_fd, SHUT_RDWR);
     }
     resource_event event;
     event.kind = resource_event_kind::shutdown_forced;
     event.resource = holder.resource;
     event.lasted = holder.held;
-    // relaxed: a number for a report
-    event.site = lease_who::acquire_site(block.who.load(std::memory_order_relaxed));
+    const std::uint64_t who = block.who.load(std::memory_order_relaxed);  // relaxed: for a report
+    event.site = lease_who::acquire_site(who);
+    event.thread = lease_who::acquire_thread(who);
     tell(event);
     forced_.push_back(holder);
+    return true;
 }
 
 }  // namespace ropeway::detail

@@ -40,8 +40,9 @@ enum class slot_phase : std::uint8_t {
 
 /// What is to be done with a slot in `returning`: a close_reason, or one of these.
 enum class slot_verdict : std::uint8_t {
-    reset = 0x80,  ///< came back dirty
-    probe = 0x81,  ///< doubtful, and nobody asked it yet
+    reset = 0x80,    ///< came back dirty
+    probe = 0x81,    ///< doubtful, and nobody asked it yet
+    probing = 0x82,  ///< asked, and the caller's time was over before the answer
     none = 0xFF,
 };
 
@@ -133,12 +134,15 @@ struct task_block {
     resource_clock_point resume_at{};   ///< see resource_step::after
     check_history history{};
     std::uint64_t idled_at = 0;  ///< stamp at which this thread made it idle last
-    int fd = -1;                 ///< what the task polls
-    int watch_fd = -1;           ///< what is polled while it lies idle
-    short events = 0;
-    bool running = false;     ///< a task is in progress
-    bool retire = false;      ///< close it instead of making it idle
-    bool told_close = false;  ///< on_close was called
+    /// Stamp of its last use, where only probes came since; 0: it was used, or opened, since.
+    std::uint64_t unused_since = 0;
+    int fd = -1;                    ///< what the task polls
+    int watch_fd = -1;              ///< what is polled while it lies idle
+    std::uint32_t watch_inode = 0;  ///< of what watch_fd was then: numbers are used again
+    std::uint8_t events = 0;        ///< POLLIN, POLLOUT
+    bool running : 1 = false;       ///< a task is in progress
+    bool retire : 1 = false;        ///< close it instead of making it idle
+    bool told_close : 1 = false;    ///< on_close was called
     resource_task task = resource_task::open;
     close_reason reason = close_reason::shutdown;
 };

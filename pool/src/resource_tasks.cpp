@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <sys/stat.h>
+
 #include "resource_parts.hpp"
 
 namespace ropeway::detail {
@@ -36,6 +38,11 @@ resource_error late_error(resource_task task, std::chrono::nanoseconds limit) {
 
 }  // namespace
 
+std::uint32_t inode_of(int fd) noexcept {
+    struct stat found {};
+    return fd >= 0 && ::fstat(fd, &found) == 0 ? static_cast<std::uint32_t>(found.st_ino) : 0;
+}
+
 void resource_core::parts::begin(std::uint32_t slot, resource_task task,
                                  std::chrono::nanoseconds timeout) noexcept {
     task_block& of = tasks_[slot];
@@ -46,6 +53,17 @@ void resource_core::parts::begin(std::uint32_t slot, resource_task task,
     of.fd = -1;
     of.resume_at = forever;
     take_step(slot, of.owned->begin(task));
+}
+
+void resource_core::parts::go_on_probing(std::uint32_t slot) noexcept {
+    task_block& of = tasks_[slot];
+    of.task = resource_task::probe;
+    of.running = true;
+    of.began_at = now_;
+    of.deadline = now_ + params_.probe_timeout;
+    of.fd = -1;
+    of.resume_at = forever;
+    take_step(slot, of.owned->resume());
 }
 
 void resource_core::parts::take_step(std::uint32_t slot, const resource_step& step) noexcept {
@@ -70,6 +88,7 @@ void resource_core::parts::task_ended(std::uint32_t slot, bool well, bool late) 
         case resource_task::probe: probe_ended(slot, well, late); break;
         case resource_task::reset:
             if (well) {
+                of.unused_since = 0;
                 to_idle(slot);
             } else {
                 note_error(late ? late_error(of.task, params_.reset_timeout) : of.owned->error());
@@ -94,6 +113,7 @@ void resource_core::parts::open_ended(std::uint32_t slot, bool well, bool late) 
     of.opened_at = now_;
     of.checked_at = now_;
     of.retire = false;
+    of.unused_since = 0;
     const double share = 1.0 - params_.max_age_jitter * next_random(random_);
     const std::chrono::duration<double, std::nano> life =
         std::chrono::nanoseconds{params_.max_age} * share;
@@ -172,7 +192,7 @@ void resource_core::parts::probe_ended(std::uint32_t slot, bool well, bool late)
         }
         rest_or_empty(slot, false);
         tell_liveness(liveness_input::success);
-        to_idle(slot);
+        back_to_idle(slot);
         return;
     }
     const resource_error error =
@@ -189,6 +209,16 @@ void resource_core::parts::probe_ended(std::uint32_t slot, bool well, bool late)
     drop(slot, close_reason::failed_probe);
 }
 
+void resource_core::parts::back_to_idle(std::uint32_t slot) noexcept {
+    task_block& of = tasks_[slot];
+    // relaxed: this thread has the slot
+    const std::uint64_t before = leases_[slot].returned_at.load(std::memory_order_relaxed);
+    if (of.unused_since == 0 || before != of.idled_at) {
+        of.unused_since = before;
+    }
+    to_idle(slot);
+}
+
 void resource_core::parts::to_idle(std::uint32_t slot) noexcept {
     task_block& of = tasks_[slot];
     const bool ending = end_at_.load(std::memory_order_relaxed) != 0;  // relaxed: an order
@@ -198,6 +228,7 @@ void resource_core::parts::to_idle(std::uint32_t slot) noexcept {
     }
     lease_block& block = leases_[slot];
     of.watch_fd = of.owned->idle_fd();
+    of.watch_inode = inode_of(of.watch_fd);
     of.idled_at = stamp_now_;
     // relaxed: handed on by the next store
     block.returned_at.store(of.idled_at, std::memory_order_relaxed);

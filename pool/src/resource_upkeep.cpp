@@ -99,7 +99,10 @@ void resource_core::parts::shrink() noexcept {
         lease_block& block = leases_[slot];
         const std::uint64_t word = block.word.load(std::memory_order_relaxed);  // relaxed: retire()
         // relaxed: one that is leased in between is not idle any more
-        const auto since = block.returned_at.load(std::memory_order_relaxed);
+        const auto idled = block.returned_at.load(std::memory_order_relaxed);
+        const task_block& of = tasks_[slot];
+        // A probe is no use: what is only probed is idle all the while.
+        const auto since = of.unused_since != 0 && idled == of.idled_at ? of.unused_since : idled;
         if (open > least && lease_word::phase(word) == slot_phase::idle &&
             between(since, stamp_now_) >= limit && close_idle(slot, close_reason::idle)) {
             --open;
@@ -111,6 +114,13 @@ void resource_core::parts::shrink() noexcept {
         event.limit = before;
         event.count = open;
         tell(event);
+    }
+}
+
+void resource_core::parts::close_above(std::uint32_t most) noexcept {
+    std::uint32_t open = count().open();
+    for (std::uint32_t slot = 0; open > most && slot != tasks_.size(); ++slot) {
+        open -= close_idle(slot, close_reason::evicted) ? 1U : 0U;
     }
 }
 

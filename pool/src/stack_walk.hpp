@@ -5,6 +5,7 @@
 
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <span>
 
 #include <ropeway/pool/violation.hpp>
@@ -15,7 +16,10 @@ namespace ropeway::detail {
 /// pointers ends the walk early; it never leaves the thread's stack.
 void walk_stack(std::array<const void*, stack_frames>& out) noexcept;
 
-/// The same into words that other threads may read meanwhile.
-void walk_stack(std::span<std::atomic<const void*>> out) noexcept;
+/// Few of them, for every lease: into words that other threads may read meanwhile, from `frame`
+/// (__builtin_frame_address) outwards, so that the pool's own calls take no room.
+inline constexpr std::size_t short_stack_frames = 6;
+void walk_stack(std::span<std::atomic<const void*>, short_stack_frames> out,
+                const void* frame) noexcept;
 
 }  // namespace ropeway::detail

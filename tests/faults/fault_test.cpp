@@ -129,6 +129,15 @@ bool rig::wait_idle(std::uint32_t count, std::chrono::milliseconds patience) {
         patience);
 }
 
+bool rig::wait_calm(std::uint32_t least, std::chrono::milliseconds patience) {
+    return wait_until(
+        [&] {
+            const auto now = pool_->snapshot();
+            return now.idle >= least && now.active == 0 && now.opening == 0 && now.closing == 0;
+        },
+        patience);
+}
+
 bool rig::wait_total(std::uint32_t least, std::chrono::milliseconds patience) {
     return wait_until([&] { return pool_->snapshot().total >= least; }, patience);
 }

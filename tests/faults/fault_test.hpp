@@ -90,7 +90,9 @@ class rig {
     [[nodiscard]] ropeway::postgres::settings& settings() { return *settings_; }
     /// Waits until so many are idle and none is leased. @return whether that came true
     [[nodiscard]] bool wait_idle(std::uint32_t count, std::chrono::milliseconds patience = 5s);
-    /// Waits for the least number of idle ones.
+    /// Waits until at least so many are open, none is leased, and none is on its way.
+    [[nodiscard]] bool wait_calm(std::uint32_t least, std::chrono::milliseconds patience = 5s);
+    /// Waits until at least so many are open.
     [[nodiscard]] bool wait_total(std::uint32_t least, std::chrono::milliseconds patience = 5s);
 
     /// Shuts the pool down and checks that nothing is left of it: every resource that was opened is

@@ -165,7 +165,7 @@ TEST_CASE(
     CHECK(blows >= 20);
 
     CHECK(answers(ride.pool(), 5s));
-    CHECK(ride.wait_idle(ride->snapshot().idle));
+    CHECK(ride.wait_calm(2));
     const auto found = found_at(server);
     std::uint64_t acknowledged = 0;
     std::uint64_t missing = 0;

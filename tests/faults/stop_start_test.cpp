@@ -61,7 +61,7 @@ void expect_down_and_up(stop_mode mode) {
     INFO(ride.seen().text());
     CHECK(ride.seen().count(resource_event_kind::lost) == 1);
     CHECK(ride.seen().count(resource_event_kind::recovered) == 1);
-    CHECK(ride->snapshot().state == ropeway::pool_state::healthy);
+    CHECK(wait_until([&] { return ride->snapshot().state == ropeway::pool_state::healthy; }, 5s));
     CHECK(ride->snapshot().liveness == ropeway::liveness_state::healthy);
     CHECK(server.wait_backends(2));
     ride.end_without_leak(server);

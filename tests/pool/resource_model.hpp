@@ -42,6 +42,7 @@ struct model_waiter {
     std::uint64_t id = 0;
     bool priority = false;
     resource_clock_point deadline{};
+    bool queued = false;  ///< it stands in the pool's queue, rather than probing what it took
 };
 
 /// One connection that was lent.
@@ -56,11 +57,12 @@ class resource_model {
 
     // Calls.
     void begins(model_waiter who);
+    /// `who` waits in the pool's queue.
+    void queues(std::uint64_t who);
     /// `who` got connection `number`. `fair`: the order of waiters counts (no connection died in
     /// somebody's hands lately).
     void gets(std::uint64_t who, std::uint64_t number, resource_clock_point now, bool fair);
-    void fails(std::uint64_t who, ropeway::resource_error_kind kind, resource_clock_point begun,
-               resource_clock_point now);
+    void fails(std::uint64_t who, ropeway::resource_error_kind kind, resource_clock_point now);
     /// try_acquire() got it.
     void gets_at_once(std::uint64_t number, resource_clock_point now);
     void gives_back(std::uint64_t number, resource_clock_point now);
@@ -94,6 +96,15 @@ class resource_model {
 
   private:
     void lend(std::uint64_t number, resource_clock_point now);
+    /// `later` came before `first`, although that one stood first.
+    [[nodiscard]] bool overtakes(const model_waiter& later, const model_waiter& first,
+                                 resource_clock_point now) const;
+    /// A call that was overtaken, unless it gets one at the same instant.
+    struct overtaken {
+        std::uint64_t first = 0;
+        std::uint64_t by = 0;
+        resource_clock_point when{};
+    };
     void leaves_queue(std::uint64_t who);
     void told_of_resource(const ropeway::resource_event& event, resource_clock_point now);
     /// Leases that must have been, and those that may have been, reported as leaks by `now`.
@@ -106,6 +117,7 @@ class resource_model {
     bool closed_ = false;
     bool fail_fast_ = false;
     std::vector<model_waiter> queue_{};  ///< in the order in which they are to be served
+    std::vector<overtaken> overtaken_{};
     std::map<std::uint64_t, resource_clock_point> held_{};  ///< since when, by connection
     std::map<std::uint64_t, model_connection> connections_{};
     std::uint64_t acquired_ = 0;

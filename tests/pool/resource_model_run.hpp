@@ -61,6 +61,7 @@ class model_run {
     [[nodiscard]] bool one_in(std::uint64_t n) { return below(n) == 0; }
     [[nodiscard]] std::chrono::nanoseconds some_time();
     void note(std::string what);
+    [[nodiscard]] std::string state_text() const;
     void operate();
     void check();
     void end();
@@ -70,10 +71,13 @@ class model_run {
 
     // resource_model_operations.cpp
     void acquire();
-    void call_ended(std::uint64_t id, resource_clock_point begun,
-                    ropeway::acquired<ropeway::testing::fake_resource> got);
+    void call_ended(std::uint64_t id, ropeway::acquired<ropeway::testing::fake_resource> got);
     void take(held_one one);
     void try_acquire();
+    /// @return whether it got one.
+    bool try_acquire_once();
+    /// It may get none now.
+    [[nodiscard]] bool try_acquire_excused() const;
     void give_back();
     void give_back(held_one one);
     void lend();

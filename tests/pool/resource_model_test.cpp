@@ -19,7 +19,7 @@ using ropeway_test::model_run;
 std::pair<std::uint64_t, std::uint64_t> seeds() {
     const char* const asked = std::getenv("ROPEWAY_SEED");
     if (asked == nullptr) {
-        return {1, 1000};
+        return {1, 500};
     }
     const std::string text = asked;
     const auto dots = text.find("..");

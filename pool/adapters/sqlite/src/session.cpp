@@ -239,6 +239,7 @@ int session::on_busy(void* self, int tries) noexcept {
     return 1;
 }
 
+// The signature is SQLite's. NOLINTNEXTLINE(readability-function-size)
 int session::on_authorize(void* self, int action, const char* first, const char* second,
                           const char*, const char*) noexcept {
     switch (action) {

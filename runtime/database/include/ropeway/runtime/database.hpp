@@ -4,10 +4,12 @@
 // of text out. For programs that run on the embedded default and on a server alike; what only one
 // database has (COPY, pipelines, typed values) is in its adapter, see native().
 //
-//     const auto config = ropeway::load_pool_config({.environment =
-//     ropeway::process_environment()});
-//     ropeway::resource_pool<ropeway::database_connection> pool{
-//         ropeway::database_connections(config), config.pool};
+//     const auto config =
+//         ropeway::load_pool_config({.environment = ropeway::process_environment()});
+//     auto& pool = rt.add_pool<ropeway::database_connection>(
+//         config, ropeway::database_connections(config));
+//
+// or, without a runtime, a resource_pool<database_connection> of the same two.
 #pragma once
 
 #include <chrono>

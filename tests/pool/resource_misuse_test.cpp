@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Every way to misuse a lease that a pool can see: each is reported once, names both parties, and
+// harms nobody else.
+#include <chrono>
+#include <cstring>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <ropeway/pool/resource_pool.hpp>
+
+#include "pool_test.hpp"
+#include "ropeway_test.hpp"
+#include "scripted_resource.hpp"
+
+using namespace std::chrono_literals;
+using ropeway::violation_kind;
+using ropeway_test::made_by;
+using ropeway_test::recorder;
+using ropeway_test::scripted_end;
+using ropeway_test::scripted_pool;
+using scripted_lease = ropeway::lease<ropeway_test::scripted_resource>;
+
+namespace {
+
+ropeway::resource_pool_params one_slot() {
+    ropeway::resource_pool_params params;
+    params.name = "misused";
+    params.min_size = 1;
+    params.max_size = 1;
+    return params;
+}
+
+std::string_view text(const std::array<char, 32>& of) { return of.data(); }
+
+}  // namespace
+
+TEST_CASE(
+    "a ticket that is given back twice is a double put, and the second call changes nothing") {
+    recorder seen;
+    scripted_end end;
+    scripted_pool pool(made_by(end), one_slot());
+    REQUIRE_FALSE(pool.start().has_value());
+    auto [raw, ticket] = pool.lend(pool.acquire(1s).take());
+    REQUIRE(raw != nullptr);
+    CHECK(pool.give_back(ticket));
+    CHECK_FALSE(pool.give_back(ticket));
+    REQUIRE(seen.count() == 1);
+    CHECK(seen.last().kind == violation_kind::double_put);
+    CHECK(text(seen.last().pool) == "misused");
+    CHECK(seen.last().first.action == ropeway::slot_action::put);
+    CHECK(seen.last().second.action == ropeway::slot_action::put);
+    CHECK(seen.last().first.site != seen.last().second.site);
+    CHECK(seen.last().generation_found == seen.last().generation_held + 1);
+    CHECK(pool.snapshot().idle == 1);
+    CHECK(pool.snapshot().released == 1);
+}
+
+TEST_CASE("a ticket that is given back after reuse does not take the lease of the next holder") {
+    recorder seen;
+    scripted_end end;
+    scripted_pool pool(made_by(end), one_slot());
+    REQUIRE_FALSE(pool.start().has_value());
+    auto [raw, ticket] = pool.lend(pool.acquire(1s).take());
+    REQUIRE(pool.give_back(ticket));
+    auto next = pool.acquire(1s);
+    REQUIRE(next);
+    CHECK_FALSE(pool.give_back(ticket));
+    REQUIRE(seen.count() == 1);
+    CHECK(seen.last().kind == violation_kind::put_after_reuse);
+    CHECK(seen.last().first.action == ropeway::slot_action::acquired);
+    CHECK(pool.snapshot().active == 1);
+    next->use();
+    next.held().reset();
+    CHECK(seen.count() == 1);
+    CHECK(raw->uses == 1);
+}
+
+TEST_CASE("a ticket shows its resource while it is out and is a stale read afterwards") {
+    recorder seen;
+    scripted_end end;
+    scripted_pool pool(made_by(end), one_slot());
+    REQUIRE_FALSE(pool.start().has_value());
+    auto [raw, ticket] = pool.lend(pool.acquire(1s).take());
+    CHECK(pool.peek(ticket) == raw);
+    CHECK(seen.count() == 0);
+    REQUIRE(pool.give_back(ticket));
+    CHECK(pool.peek(ticket) == nullptr);
+    REQUIRE(seen.count() == 1);
+    CHECK(seen.last().kind == violation_kind::stale_read);
+}
+
+TEST_CASE("a ticket of no slot is a foreign pointer") {
+    recorder seen;
+    scripted_end end;
+    scripted_pool pool(made_by(end), one_slot());
+    REQUIRE_FALSE(pool.start().has_value());
+    CHECK_FALSE(pool.give_back({.slot = 77, .generation = 1}));
+    CHECK_FALSE(pool.give_back({.slot = 0, .generation = 0}));
+    CHECK_FALSE(pool.give_back({.slot = 0, .generation = 1000}));
+    CHECK(pool.peek({.slot = 77, .generation = 1}) == nullptr);
+    CHECK(seen.count(violation_kind::foreign_pointer) == 4);
+    CHECK(pool.snapshot().idle == 1);
+}
+
+TEST_CASE("a lease that was copied byte by byte comes back once") {
+    recorder seen;
+    scripted_end end;
+    scripted_pool pool(made_by(end), one_slot());
+    REQUIRE_FALSE(pool.start().has_value());
+    alignas(scripted_lease) std::array<std::byte, sizeof(scripted_lease)> bytes;
+    {
+        auto got = pool.acquire(1s);
+        REQUIRE(got);
+        std::memcpy(bytes.data(), static_cast<const void*>(&got.held()), bytes.size());
+    }
+    std::launder(reinterpret_cast<scripted_lease*>(bytes.data()))->reset();
+    REQUIRE(seen.count() == 1);
+    CHECK(seen.last().kind == violation_kind::double_put);
+    CHECK(pool.snapshot().released == 1);
+}
+
+TEST_CASE("of threads that give one ticket back at once one succeeds, each time") {
+    recorder seen;
+    scripted_end end;
+    scripted_pool pool(made_by(end), one_slot());
+    REQUIRE_FALSE(pool.start().has_value());
+    constexpr int rounds = ropeway_test::sanitized ? 200 : 2000;
+    constexpr unsigned threads = 3;
+    ropeway_test::spin_barrier barrier(threads + 1);
+    ropeway::lease_ticket ticket;
+    std::atomic<int> taken{0};
+    std::vector<std::thread> all;
+    for (unsigned i = 0; i != threads; ++i) {
+        all.emplace_back([&] {
+            for (int round = 0; round != rounds; ++round) {
+                barrier.wait();
+                taken += pool.give_back(ticket) ? 1 : 0;
+                barrier.wait();
+            }
+        });
+    }
+    bool wrong = false;
+    for (int round = 0; round != rounds; ++round) {
+        ticket = pool.lend(pool.acquire(5s).take()).second;
+        barrier.wait();
+        barrier.wait();
+        wrong = wrong || taken != round + 1 || pool.snapshot().idle != 1;
+    }
+    for (auto& each : all) {
+        each.join();
+    }
+    CHECK_FALSE(wrong);
+    CHECK(taken == rounds);
+    CHECK(end.shared == 0);
+    CHECK(seen.count(violation_kind::double_put) == rounds * (threads - 1));
+    CHECK(pool.snapshot().released == static_cast<std::uint64_t>(rounds));
+}
+
+TEST_CASE("under throw_error an explicit call throws and a lease's end does not") {
+    recorder seen;
+    scripted_end end;
+    auto params = one_slot();
+    params.on_violation = ropeway::violation_policy::throw_error;
+    scripted_pool pool(made_by(end), params);
+    REQUIRE_FALSE(pool.start().has_value());
+    auto [raw, ticket] = pool.lend(pool.acquire(1s).take());
+    CHECK(raw != nullptr);
+    CHECK(pool.give_back(ticket));
+    CHECK_THROWS_AS(pool.give_back(ticket), ropeway::violation_error);
+    {
+        auto got = pool.acquire(1s);
+        REQUIRE(got);
+        REQUIRE(pool.give_back(got.held().ticket()));
+    }  // the lease's end is the second return
+    CHECK(seen.count(violation_kind::double_put) == 2);
+    CHECK(pool.snapshot().idle == 1);
+}
+
+TEST_CASE(
+    "a lease that outlives the pool object is reported as a leak, with the site of its holder") {
+    recorder seen;
+    scripted_end end;
+    ropeway::lease_ticket ticket;
+    {
+        scripted_pool pool(made_by(end), one_slot());
+        REQUIRE_FALSE(pool.start().has_value());
+        ticket = pool.lend(pool.acquire(1s).take()).second;
+        CHECK_FALSE(pool.shutdown(1ms).clean());
+    }
+    REQUIRE(seen.count() == 1);
+    CHECK(seen.last().kind == violation_kind::leak);
+    CHECK(seen.last().generation_held == ticket.generation);
+    CHECK(ropeway::site_text(seen.last().first.site).find("resource_misuse_test") !=
+          std::string_view::npos);
+    CHECK(end.alive == 0);
+}
