@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include <ropeway/pool/resource_pool.hpp>
+#include <ropeway/runtime/runtime.hpp>
 #include <ropeway_test.hpp>
 
 namespace {
@@ -73,6 +74,21 @@ TEST_CASE("command_timeout of the config ends a statement") {
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
     CHECK(lease->exec(endless, {}, 20ms).error.kind == resource_error_kind::timeout);
     CHECK(lease->exec(endless).error.kind == resource_error_kind::timeout);
+}
+
+TEST_CASE(
+    "a runtime owns such a pool: leased while it runs, told in its health, closed at its stop") {
+    const auto config = load_pool_config({});
+    ropeway::runtime rt{{.workers = {.count = 1}}};
+    auto& connections = rt.add_pool<database_connection>(config, database_connections(config));
+    rt.start();
+    CHECK(connections.acquire()->exec("SELECT 42").text(0, 0) == "42");
+    const auto health = rt.health();
+    REQUIRE(health.pools.size() == 1);
+    CHECK(health.pools[0].name == "database");
+    CHECK(health.status == ropeway::health_status::healthy);
+    CHECK(rt.stop(5s).clean());
+    CHECK(connections.acquire().error().kind == resource_error_kind::closed);
 }
 
 TEST_CASE("a URL that its adapter refuses is refused before there is a pool") {

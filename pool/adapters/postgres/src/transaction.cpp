@@ -3,6 +3,7 @@
 // BEGIN, COMMIT, ROLLBACK, and what an end of the connection means to each.
 #include <ropeway/pool/postgres/transaction.hpp>
 
+#include <algorithm>
 #include <utility>
 
 #include "connection_parts.hpp"
@@ -67,12 +68,12 @@ result transaction::keep(result got) {
     return got;
 }
 
-resource_error transaction::commit() {
+resource_error transaction::commit(std::chrono::nanoseconds timeout) {
     if (!open_) {
         return not_open();
     }
     connection::parts& in = *connection_->parts_;
-    const auto end = in.end_of(timeout_);
+    const auto end = in.end_of(timeout > std::chrono::nanoseconds{0} ? timeout : timeout_);
     if (auto refused = in.ready_for_command(end)) {
         open_ = false;
         return failure_ ? failure_ : *std::move(refused);
@@ -116,13 +117,18 @@ std::string idempotency_table(std::string_view table) {
 }
 
 resource_error detail::claim_key(transaction& within, const run_transaction_params& how,
-                                 bool& done_before) {
+                                 std::chrono::nanoseconds timeout, bool& done_before) {
     // If an earlier try of the same key is still in the middle of its COMMIT, this waits for it.
     const result claimed =
         within.exec_params("INSERT INTO " + how.table + " (key) VALUES ($1) ON CONFLICT DO NOTHING",
-                           {how.key}, how.timeout);
+                           {how.key}, timeout);
     done_before = claimed && claimed.affected() == 0;
     return claimed.error();
+}
+
+std::chrono::nanoseconds detail::left_until(std::chrono::steady_clock::time_point end) noexcept {
+    return std::max<std::chrono::nanoseconds>(end - std::chrono::steady_clock::now(),
+                                              std::chrono::milliseconds{1});
 }
 
 bool detail::may_try_again(resource_error_kind kind, bool has_key) noexcept {

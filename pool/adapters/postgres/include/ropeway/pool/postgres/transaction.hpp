@@ -31,7 +31,7 @@ struct transaction_options {
     std::chrono::nanoseconds timeout{};
 };
 
-/// Ownership: borrows its connection, which must outlive it. One thread at a time.
+/// Ownership: borrows its connection, whose lease must outlive it. One thread at a time.
 /// The destructor, also while an exception passes, never blocks: it marks the transaction for
 /// ROLLBACK, which the pool's I/O thread does when the lease is returned, or the connection's next
 /// command does first.
@@ -66,7 +66,8 @@ class [[nodiscard]] transaction {
 
     /// Kind none: it is committed. commit_unknown: the connection ended, or the deadline passed,
     /// after COMMIT was sent: it may be committed or not. Any other kind: it is not committed.
-    [[nodiscard]] resource_error commit();
+    /// `timeout` zero: that of the options.
+    [[nodiscard]] resource_error commit(std::chrono::nanoseconds timeout = {});
     resource_error rollback();
 
   private:
@@ -87,7 +88,8 @@ struct run_transaction_params {
     std::string table = "ropeway_idempotency";
     /// Tries in all. 1..100.
     std::uint32_t max_attempts = 3;
-    /// For all tries together, waiting for leases included; also each command's own.
+    /// For all tries together, waiting for leases included; `work`'s commands have their own, and
+    /// no try begins when it is over.
     std::chrono::milliseconds timeout{30'000};
     isolation_level isolation = isolation_level::server_default;
 };
@@ -106,9 +108,14 @@ namespace detail {
 /// One try. `work` is called between the key's INSERT and COMMIT.
 template <class Work>
 resource_error try_transaction(connection& on, const run_transaction_params& how,
-                               std::chrono::nanoseconds timeout, Work& work, bool& done_before);
+                               std::chrono::steady_clock::time_point end, Work& work,
+                               bool& done_before);
 /// Inserts the key; sets done_before if it is there already.
-resource_error claim_key(transaction& within, const run_transaction_params& how, bool& done_before);
+resource_error claim_key(transaction& within, const run_transaction_params& how,
+                         std::chrono::nanoseconds timeout, bool& done_before);
+/// What is left until `end`, at least a millisecond.
+[[nodiscard]] std::chrono::nanoseconds left_until(
+    std::chrono::steady_clock::time_point end) noexcept;
 /// Whether a try that failed so may be made again.
 [[nodiscard]] bool may_try_again(resource_error_kind kind, bool has_key) noexcept;
 [[nodiscard]] resource_error out_of_time(const resource_error& last);
@@ -137,7 +144,7 @@ run_transaction_result run_transaction(Pool& pool, const run_transaction_params&
             return outcome;
         }
         ++outcome.attempts;
-        outcome.error = detail::try_transaction(*lease, how, left, work, outcome.was_done_before);
+        outcome.error = detail::try_transaction(*lease, how, end, work, outcome.was_done_before);
         if (!detail::may_try_again(outcome.error.kind, !how.key.empty())) {
             return outcome;
         }
@@ -147,21 +154,22 @@ run_transaction_result run_transaction(Pool& pool, const run_transaction_params&
 
 template <class Work>
 resource_error detail::try_transaction(connection& on, const run_transaction_params& how,
-                                       std::chrono::nanoseconds timeout, Work& work,
+                                       std::chrono::steady_clock::time_point end, Work& work,
                                        bool& done_before) {
-    transaction within(on, {.isolation = how.isolation, .timeout = timeout});
+    transaction within(on, {.isolation = how.isolation, .timeout = left_until(end)});
     if (!within) {
         return within.error();
     }
     if (!how.key.empty()) {
-        if (resource_error failed = claim_key(within, how, done_before); failed || done_before) {
+        if (resource_error failed = claim_key(within, how, left_until(end), done_before);
+            failed || done_before) {
             return failed;
         }
     }
     if (resource_error failed = work(within); failed) {
         return failed;
     }
-    return within.commit();
+    return within.commit(left_until(end));
 }
 
 }  // namespace ropeway::postgres
