@@ -271,12 +271,11 @@ struct resource_core::parts final : public resource_loop {
     const bool ticks_;                ///< stamps are ticks, not the clock's nanoseconds
     const double ns_per_tick_;        ///< of ticks_
     const std::int64_t probe_after_;  ///< stamps of idleness from which acquire() probes
-    const std::int64_t long_hold_;    ///< stamps from which a lease is not a short one
-    const std::uint64_t most_uses_;   ///< max_uses, or more than there are
     const std::uint64_t id_;          ///< never used twice in a process
     const process_mark mark_;
     const bool plain_;    ///< no reserve, no order, no hook and no observer of single leases
     const bool precise_;  ///< every stamp is read from the clock, none from the slow one
+    const std::int64_t long_hold_;  ///< stamps from which a lease is recorded by itself
 
     // --- read on every acquire, written rarely ---
     alignas(cache_block) std::atomic<std::uint64_t> door_{door_bits::closed};
@@ -291,7 +290,7 @@ struct resource_core::parts final : public resource_loop {
     // --- shared ---
     alignas(cache_block) std::atomic<std::uint32_t> out_{0};  ///< leases, where there is a reserve
     hold_times holds_{};
-    return_queue<return_notice> returns_;
+    return_queue<return_notice> returns_{};
     mutable std::mutex lock_{};
     waiter_queue queue_{};                          ///< guarded by lock_
     std::atomic<bool> room_{false};                 ///< the I/O thread can open for a waiter

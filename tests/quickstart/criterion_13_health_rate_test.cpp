@@ -11,7 +11,7 @@ using namespace quickstart;
 
 TEST_CASE("000-SC-013: health is told more than 1000 times per second") {
     auto& server = ropeway_test::shared_server();
-    ropeway::logger log{{.sinks = {}}};
+    ropeway::logger log{{}};
     ropeway::resource_pools pools{log};
     ropeway::postgres::postgres_params settings;
     settings.url = server.url_tcp();

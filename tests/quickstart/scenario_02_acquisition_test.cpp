@@ -24,13 +24,20 @@ TEST_CASE("quickstart 2: twenty connections are acquired, used and counted, p95 
         return one;
     });
     CHECK(best < 10ms);
+    {
+        // One that is taken at once counts as no wait; the third of these waits for its connect.
+        const auto first = pool->acquire(1s);
+        const auto second = pool->acquire(1s);
+        CHECK(pool->acquire(2s));
+    }
     const auto found = pool->snapshot();
     CHECK(found.acquired >= 20);
     CHECK(found.released >= 20);
     CHECK(found.acquired == found.released);
     const auto waits = pool->times().wait;
     CHECK(waits.count() >= 20);
-    CHECK(waits.percentile(0.5) > 0);
+    CHECK(waits.max() > 0);
+    CHECK(waits.mean() > 0);
     CHECK(pool->shutdown(5s).clean());
 }
 

@@ -11,7 +11,7 @@ using namespace quickstart;
 
 TEST_CASE("quickstart 6: the health of a pool is told a hundred times, p99 below 5 ms") {
     auto& server = ropeway_test::shared_server();
-    ropeway::logger log{{.sinks = {}}};
+    ropeway::logger log{{}};
     ropeway::resource_pools pools{log};
     ropeway::postgres::postgres_params settings;
     settings.url = server.url_tcp();
