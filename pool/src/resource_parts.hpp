@@ -290,7 +290,7 @@ struct resource_core::parts final : public resource_loop {
     // --- shared ---
     alignas(cache_block) std::atomic<std::uint32_t> out_{0};  ///< leases, where there is a reserve
     hold_times holds_{};
-    return_queue<return_notice> returns_;
+    return_queue<return_notice> returns_{};
     mutable std::mutex lock_{};
     waiter_queue queue_{};                          ///< guarded by lock_
     std::atomic<bool> room_{false};                 ///< the I/O thread can open for a waiter
