@@ -72,7 +72,6 @@ resource_core::parts::parts(resource_core& owner, make_resource make, resource_p
                           : static_cast<std::int64_t>(tick_clock::from_ns(hold_limit_ns))),
       min_size_(params_.min_size),
       max_size_(params_.max_size),
-      returns_(params_.max_size),
       random_(seed_of(params_)),
       live_(params_.liveness),
       schedule_(params_.reconnect, random_) {
