@@ -8,13 +8,12 @@
 //   thread 2 ──acquire──► └───────────┘
 //
 // The counts in the resources must add up to the cycles, as must the pool's own counters.
-#include <malloc.h>
 
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <fstream>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <utility>
@@ -25,6 +24,7 @@
 #include <ropeway/pool/resource_pool.hpp>
 #include <ropeway/pool/tick_clock.hpp>
 
+#include "child.hpp"
 #include "dbpool.hpp"
 #include "measured.hpp"
 #include "mutex_pool.hpp"
@@ -34,16 +34,8 @@
 namespace ropeway::bench {
 namespace {
 
-using trivial_pool = resource_pool<trivial_resource>;
 constexpr std::uint32_t slots = 8;
 constexpr std::chrono::seconds patient{10};
-
-std::unique_ptr<trivial_pool> pool_of(std::uint32_t size, std::uint32_t minimum) {
-    return std::make_unique<trivial_pool>(
-        [] { return std::make_unique<trivial_resource>(); },
-        resource_pool_params{
-            .name = "bench", .min_size = minimum, .max_size = size, .max_uses = 0, .max_age = {}});
-}
 
 /// The cycles of each thread begin together.
 class gate {
@@ -224,54 +216,29 @@ told run_told(std::size_t calls, histogram& snapshots, histogram& healths) {
     return out;
 }
 
-/// Bytes of memory of our own that are resident: whatever gave them out.
-std::size_t resident_bytes() {
-    ::malloc_trim(0);  // what is free is not counted
-    std::ifstream status{"/proc/self/status"};
-    std::string word;
-    std::size_t kib = 0;
-    while (status >> word) {
-        if (word == "RssAnon:") {
-            status >> kib;
-            break;
-        }
+/// Resident memory, measured in a process of its own each time.
+double bytes_of(const std::string& what, unsigned size, std::vector<std::string>& faults) {
+    const child_result ended = run_child("ropeway-bench-slot-bytes", {what, std::to_string(size)});
+    std::istringstream said{ended.output};
+    double bytes = 0;
+    if (ended.exit_code != 0 || !(said >> bytes)) {
+        faults.push_back("ropeway-bench-slot-bytes: exit " + std::to_string(ended.exit_code) +
+                         ", " + ended.output);
     }
-    return kib * 1024;
+    return bytes;
 }
 
-constexpr std::size_t pools_at_once = 10;  // so that a page more or less does not matter
-
-/// What pools with so many open resources take, or with `alone` such resources without pools.
-std::size_t bytes_of_pools(std::uint32_t size, bool alone, std::vector<std::string>& faults) {
-    const std::size_t before = resident_bytes();
-    std::vector<std::unique_ptr<trivial_resource>> resources(alone ? size * pools_at_once : 0);
-    for (auto& one : resources) {
-        one = std::make_unique<trivial_resource>();
-    }
-    std::vector<std::unique_ptr<trivial_pool>> pools(alone ? 0 : pools_at_once);
-    for (auto& pool : pools) {
-        pool = pool_of(size, size);
-        if (const auto failed = pool->start()) {
-            faults.push_back(failed->text());
-            return 0;
-        }
-        expect(pool->snapshot().idle, size, "open resources", faults);
-    }
-    const std::size_t after = resident_bytes();
-    return after > before ? after - before : 0;
-}
-
+/// How much more ten pools of 1000 take than ten of 100, per slot, less the resources themselves.
 measured run_slot_bytes() {
-    constexpr std::uint32_t few = 100;
-    constexpr std::uint32_t many = 1000;
+    constexpr unsigned few = 100;
+    constexpr unsigned many = 1000;
     measured out;
-    const auto per_slot = [&out](bool alone) {
-        const auto small = static_cast<double>(bytes_of_pools(few, alone, out.faults));
-        const auto large = static_cast<double>(bytes_of_pools(many, alone, out.faults));
-        return (large - small) / static_cast<double>((many - few) * pools_at_once);
+    const auto per_slot = [&out](const std::string& what) {
+        return (bytes_of(what, many, out.faults) - bytes_of(what, few, out.faults)) /
+               (10 * (many - few));
     };
-    const double own = per_slot(true) - sizeof(void*);  // less the vector's pointer to each
-    out.value = per_slot(false) - own;
+    const double own = per_slot("resources") - sizeof(void*);  // less the pointer to each
+    out.value = per_slot("pools") - own;
     if (out.value <= 0) {
         out.faults.emplace_back("more open resources took no more memory: nothing was measured");
     }

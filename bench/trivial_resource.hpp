@@ -5,8 +5,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
-#include <ropeway/pool/pooled_resource.hpp>
+#include <ropeway/pool/resource_pool.hpp>
 
 namespace ropeway::bench {
 
@@ -25,5 +26,16 @@ class trivial_resource final : public pooled_resource {
   private:
     inline static const resource_error none_{};
 };
+
+using trivial_pool = resource_pool<trivial_resource>;
+
+/// Not yet started; nothing retires its resources.
+[[nodiscard]] inline std::unique_ptr<trivial_pool> pool_of(std::uint32_t size,
+                                                           std::uint32_t minimum) {
+    return std::make_unique<trivial_pool>(
+        [] { return std::make_unique<trivial_resource>(); },
+        resource_pool_params{
+            .name = "bench", .min_size = minimum, .max_size = size, .max_uses = 0, .max_age = {}});
+}
 
 }  // namespace ropeway::bench

@@ -77,23 +77,25 @@ void judge_state(const resource_snapshot& now, verdict& votes) {
 }
 
 void judge_liveness(const resource_snapshot& now, verdict& votes) {
-    const std::string reason = "liveness: " + std::string{to_string(now.liveness)};
+    health_status status = health_status::healthy;
     switch (now.liveness) {
-        case liveness_state::healthy: break;
+        case liveness_state::healthy: return;
         case liveness_state::connecting:
             // A pool without a minimum connects when somebody asks: nothing is missing until then.
-            if (now.min_size != 0 || now.opening != 0) {
-                votes.vote(health_status::degraded, reason);
+            if (now.min_size == 0 && now.opening == 0) {
+                return;
             }
+            status = health_status::degraded;
             break;
-        case liveness_state::suspect: votes.vote(health_status::degraded, reason); break;
+        case liveness_state::suspect: status = health_status::degraded; break;
         case liveness_state::reconnecting:
             // With nothing open a retry makes nothing better before it succeeds.
-            votes.vote(now.total == 0 ? health_status::unhealthy : health_status::degraded, reason);
+            status = now.total == 0 ? health_status::unhealthy : health_status::degraded;
             break;
         case liveness_state::unhealthy:
-        case liveness_state::disconnected: votes.vote(health_status::unhealthy, reason); break;
+        case liveness_state::disconnected: status = health_status::unhealthy; break;
     }
+    votes.vote(status, "liveness: " + std::string{to_string(now.liveness)});
 }
 
 void judge_saturation(const resource_snapshot& now, const health_policy& policy, verdict& votes) {

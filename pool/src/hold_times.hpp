@@ -71,7 +71,7 @@ class hold_cells {
 /// (which costs as much as the rest of a cycle), and stands for the others in the sum.
 class hold_times {
   public:
-    static constexpr std::uint32_t timed_every = 16;
+    static constexpr std::uint32_t timed_every = 32;
     static constexpr std::uint32_t sets = 8;
     static constexpr std::uint32_t shared = sets;
     hold_times() : sets_(std::make_unique<std::array<set, sets + 1>>()) {}

@@ -9,7 +9,7 @@
 
 namespace ropeway::detail {
 
-struct lease_hint {
+struct alignas(32) lease_hint {
     std::uint64_t pool = 0;   ///< its id; 0: nothing is known
     std::uint32_t slot = 0;   ///< the last one leased
     std::uint32_t cells = 0;  ///< see hold_times::adopt

@@ -139,7 +139,8 @@ void resource_core::parts::wake_clock() noexcept {
     }
 }
 
-inline std::uint64_t resource_core::parts::lease_stamp(lease_hint& hint) noexcept {
+[[gnu::always_inline]] inline std::uint64_t resource_core::parts::lease_stamp(
+    lease_hint& hint) noexcept {
     if (precise_) [[unlikely]] {
         return stamp();
     }
@@ -152,8 +153,10 @@ inline std::uint64_t resource_core::parts::lease_stamp(lease_hint& hint) noexcep
     return slow_now_.load(std::memory_order_relaxed) & ~timed_lease;
 }
 
-inline core_lease resource_core::parts::lend(std::uint32_t slot, lease_hint& hint,
-                                             std::uint64_t now, site where) noexcept {
+[[gnu::always_inline]] inline core_lease resource_core::parts::lend(std::uint32_t slot,
+                                                                    lease_hint& hint,
+                                                                    std::uint64_t now,
+                                                                    site where) noexcept {
     lease_block& block = leases_[slot];
     if (hint.pool != id_) [[unlikely]] {
         hint = {.pool = id_, .slot = slot, .cells = holds_.adopt(), .left = hint.left};
@@ -163,7 +166,7 @@ inline core_lease resource_core::parts::lend(std::uint32_t slot, lease_hint& hin
     // the word before and after
     block.acquired_at.store(now, std::memory_order_relaxed);
     block.who.store(lease_who::acquired(where.id(), thread_number()), std::memory_order_relaxed);
-    walk_stack(block.stack, __builtin_frame_address(0));
+    walk_frames(block.stack, reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)));
     // release: pairs with scan_leaks(): once it is counted, the stamps are this lease's
     block.acquired.store(block.acquired.load(std::memory_order_relaxed) + 1,
                          std::memory_order_release);
@@ -294,7 +297,7 @@ core_acquired resource_core::parts::acquire(std::chrono::nanoseconds timeout, bo
 core_acquired resource_core::parts::acquire_taken(std::uint32_t slot, std::uint64_t now,
                                                   std::chrono::nanoseconds timeout, bool priority,
                                                   site where) {
-    caller_deadline deadline{time_, timeout.count() > 0 ? timeout : params_.acquire_timeout};
+    caller_deadline deadline{time_, timeout.count() > 0 ? timeout : params_.acquire_timeout, where};
     for (;;) {
         if (slot == no_slot) {
             slot = open_door() ? take_free(priority) : no_slot;

@@ -2,6 +2,7 @@
 //
 // Construction, start, orders and end of a resource_core, and the doors to its parts.
 #include <algorithm>
+#include <limits>
 #include <random>
 #include <stdexcept>
 #include <utility>
@@ -64,14 +65,13 @@ resource_core::parts::parts(resource_core& owner, make_resource make, resource_p
       ticks_(&time_ == &real_resource_time()),
       ns_per_tick_(ticks_ ? tick_clock::calibration().ns_per_tick : 1.0),
       probe_after_(probe_after(params_, ticks_)),
-      long_hold_(static_cast<std::int64_t>(tick_clock::from_ns(hold_limit_ns))),
-      most_uses_(params_.max_uses != 0 ? params_.max_uses : ~std::uint64_t{0}),
       id_(next_id()),
       plain_(is_plain(params_)),
       precise_(!ticks_ || needs_clock(params_)),
+      long_hold_(precise_ ? std::numeric_limits<std::int64_t>::min()
+                          : static_cast<std::int64_t>(tick_clock::from_ns(hold_limit_ns))),
       min_size_(params_.min_size),
       max_size_(params_.max_size),
-      returns_(params_.max_size),
       random_(seed_of(params_)),
       live_(params_.liveness),
       schedule_(params_.reconnect, random_) {

@@ -24,8 +24,8 @@ constexpr std::uint8_t verdict_of(close_reason why) noexcept {
 std::uint8_t resource_core::parts::judge(lease_block& slot, std::uint64_t word) noexcept {
     // relaxed (both): the holder's own
     pooled_resource& what = *slot.resource.load(std::memory_order_relaxed);
-    const std::uint64_t uses = slot.uses.load(std::memory_order_relaxed) + 1;
-    slot.uses.store(uses, std::memory_order_relaxed);
+    const bool used_up = slot.released.load(std::memory_order_relaxed) + 1 >=
+                         slot.ends_at.load(std::memory_order_relaxed);
     if (params_.hooks.after_release && !params_.hooks.after_release(what)) [[unlikely]] {
         return verdict_of(close_reason::hook);
     }
@@ -33,7 +33,7 @@ std::uint8_t resource_core::parts::judge(lease_block& slot, std::uint64_t word) 
     if (state == return_state::broken || (word & lease_word::doomed) != 0) [[unlikely]] {
         return verdict_of(close_reason::broken);
     }
-    if (uses >= most_uses_) [[unlikely]] {
+    if (used_up) [[unlikely]] {
         return verdict_of(close_reason::uses);
     }
     return state == return_state::dirty ? needs_reset : clean;
@@ -46,12 +46,12 @@ std::uint64_t resource_core::parts::note_return(lease_block& slot, site_id where
     const std::uint64_t began = slot.acquired_at.load(std::memory_order_relaxed);
     std::uint64_t now = slow_now_.load(std::memory_order_relaxed);
     std::uint64_t held = 0;
-    if (precise_ || (began & timed_lease) != 0 ||
-        static_cast<std::int64_t>(now - began) > long_hold_) [[unlikely]] {
+    if ((began & timed_lease) != 0 || static_cast<std::int64_t>(now - began) >= long_hold_)
+        [[unlikely]] {
         const std::uint64_t end = stamp();
         held = between(began, end);
         now = precise_ ? end : now;
-        if (precise_ || static_cast<std::int64_t>(end - began) > long_hold_) {
+        if (static_cast<std::int64_t>(end - began) >= long_hold_) {
             holds_.record_long(cells, held);
         } else {
             holds_.record_timed(cells, held);
@@ -78,12 +78,12 @@ bool resource_core::parts::give_back(const lease_origin& from, site_id where) no
         return give_back_any(from, where, false);
     }
     // relaxed (all): the holder's own
-    const std::uint64_t uses = slot.uses.load(std::memory_order_relaxed) + 1;
-    slot.uses.store(uses, std::memory_order_relaxed);
+    const bool used_up = slot.released.load(std::memory_order_relaxed) + 1 >=
+                         slot.ends_at.load(std::memory_order_relaxed);
     const return_state state = slot.resource.load(std::memory_order_relaxed)->on_return();
-    if (state != return_state::clean || uses >= most_uses_) [[unlikely]] {
+    if (state != return_state::clean || used_up) [[unlikely]] {
         const auto verdict = state == return_state::broken ? verdict_of(close_reason::broken)
-                             : uses >= most_uses_          ? verdict_of(close_reason::uses)
+                             : used_up                     ? verdict_of(close_reason::uses)
                                                            : needs_reset;
         return finish(slot, from, verdict, expected, where);
     }
@@ -188,12 +188,16 @@ void resource_core::parts::after_return(std::uint64_t door) noexcept {
 
 void resource_core::parts::reject(std::uint32_t slot, std::uint8_t verdict) noexcept {
     lease_block& block = leases_[slot];
-    // relaxed: this thread's own; flags that came in between do not matter to a verdict
-    const std::uint64_t word = block.word.load(std::memory_order_relaxed);
-    // release: pairs with take_return(); the generation stays, since nobody got a lease
-    block.word.store(
-        lease_word::make(lease_word::generation(word), slot_phase::returning, 0, verdict),
-        std::memory_order_release);
+    std::uint64_t word = block.word.load(std::memory_order_relaxed);  // relaxed: the CAS decides
+    std::uint64_t to = 0;
+    do {
+        // Wanted back meanwhile: then nobody needs to know whether it is well.
+        const bool retire = (word & lease_word::retire) != 0 && verdict > close_reasons;
+        to = lease_word::make(lease_word::generation(word), slot_phase::returning, 0,
+                              retire ? verdict_of(close_reason::evicted) : verdict);
+        // release: pairs with take_return(); the generation stays, since nobody got a lease
+    } while (!block.word.compare_exchange_weak(word, to, std::memory_order_release,
+                                               std::memory_order_relaxed));
     leave();
     to_loop({.kind = return_notice::what::slot, .slot = slot});
     look_after_leave();
@@ -227,8 +231,11 @@ void resource_core::parts::drop_leftovers() noexcept {
 
 void resource_core::parts::add_uses(const lease_origin& from, std::uint64_t uses) noexcept {
     // relaxed (both): the holder's own
-    auto& of = leases_[from.slot].uses;
-    of.store(of.load(std::memory_order_relaxed) + uses, std::memory_order_relaxed);
+    auto& end = leases_[from.slot].ends_at;
+    const std::uint64_t at = end.load(std::memory_order_relaxed);
+    if (params_.max_uses != 0) {
+        end.store(at - std::min(at, uses), std::memory_order_relaxed);
+    }
 }
 
 void resource_core::parts::doom(const lease_origin& from) noexcept {

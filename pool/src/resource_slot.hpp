@@ -112,9 +112,10 @@ struct alignas(cache_block) lease_block {
     std::atomic<pooled_resource*> resource{nullptr};  ///< set before the first open, then constant
     std::atomic<std::uint64_t> acquired_at{0};
     std::atomic<std::uint64_t> returned_at{0};
-    std::atomic<std::uint64_t> who{0};       ///< see lease_who
-    std::atomic<std::uint64_t> number{0};    ///< of the resource, from 1; by the I/O thread
-    std::atomic<std::uint64_t> uses{0};      ///< of this resource
+    std::atomic<std::uint64_t> who{0};     ///< see lease_who
+    std::atomic<std::uint64_t> number{0};  ///< of the resource, from 1; by the I/O thread
+    /// The value of `released` at which this resource has been used enough.
+    std::atomic<std::uint64_t> ends_at{~std::uint64_t{0}};
     std::atomic<std::uint64_t> acquired{0};  ///< leases of this slot
     std::atomic<std::uint64_t> waited{0};    ///< of them, after a wait
     std::atomic<std::uint64_t> released{0};

@@ -109,7 +109,10 @@ void resource_core::parts::open_ended(std::uint32_t slot, bool well, bool late) 
     lease_block& block = leases_[slot];
     // relaxed (all): numbers; the slot itself is handed on by to_idle()
     block.number.store(++numbers_, std::memory_order_relaxed);
-    block.uses.store(0, std::memory_order_relaxed);
+    block.ends_at.store(params_.max_uses == 0
+                            ? ~std::uint64_t{0}
+                            : block.released.load(std::memory_order_relaxed) + params_.max_uses,
+                        std::memory_order_relaxed);
     of.opened_at = now_;
     of.checked_at = now_;
     of.retire = false;

@@ -11,18 +11,19 @@
 
 namespace ropeway::detail {
 
-/// Allocates at construction; an enqueue beyond `expected` elements at once may allocate.
+/// Allocates at construction: room for every slot that a pool may have. An enqueue beyond that may
+/// allocate.
 template <class T>
 class return_queue {
   public:
-    explicit return_queue(std::size_t expected) : queue_(expected + block, 0, 64) {}
+    return_queue() : queue_(room, 0, 64) {}
 
     /// @return false if there was no memory.
     bool push(const T& what) noexcept { return queue_.enqueue(what); }
     [[nodiscard]] bool pop(T& what) noexcept { return queue_.try_dequeue(what); }
 
   private:
-    static constexpr std::size_t block = 1024;
+    static constexpr std::size_t room = 1024;
     moodycamel::ConcurrentQueue<T> queue_;
 };
 

@@ -141,9 +141,10 @@ std::optional<refusal> refusal_of_postgres(std::string_view url) {
                        "Write a % of a password as %25"};
     }
     const url_parts parts = parts_of(url);
-    if (parts.hosts.find('@') != std::string_view::npos) {
+    // Behind a password's / or ? it would pass for a path or query, and be shown.
+    if (std::count(url.begin(), url.end(), '@') != (parts.has_user ? 1 : 0)) {
         return refusal{"have one @, between the password and the host",
-                       "Write an @ of a password as %40"};
+                       "Write any other @ as %40, and a : / or ? of a password as %3A %2F or %3F"};
     }
     std::string_view hosts = parts.hosts;
     while (true) {

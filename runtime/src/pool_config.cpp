@@ -165,6 +165,12 @@ pool_config checked(pool_config config) {
     if (auto problem = detail::apply_setting(config, url_key, url)) {
         problems.push_back(std::move(*problem));
     }
+    if (config.server_limit != 0 && config.pool.max_size >= config.server_limit) {
+        problems.push_back("max_size (" + std::to_string(config.pool.max_size) +
+                           ") must be < server_limit (" + std::to_string(config.server_limit) +
+                           "). Suggestion: Reduce POOL_MAX_SIZE, or raise the server's limit and "
+                           "POOL_SERVER_LIMIT");
+    }
     if (!config.leak_detection) {
         config.pool.leak_timeout = std::chrono::milliseconds{0};
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Settings from a YAML file. The one place that knows yaml-cpp.
+#include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/parser.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -9,7 +11,9 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <set>
+#include <sstream>
 #include <utility>
 
 #include "pool_settings.hpp"
@@ -22,6 +26,39 @@ constexpr std::size_t largest_file = 1U << 20U;
 
 std::string place(const std::string& file, const YAML::Mark& mark) {
     return file + (mark.is_null() ? "" : ":" + std::to_string(mark.line + 1));
+}
+
+/// Notes where a document begins, and nothing else.
+class document_starts final : public YAML::EventHandler {
+  public:
+    void OnDocumentStart(const YAML::Mark& mark) override { last_ = mark; }
+    void OnDocumentEnd() override {}
+    void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+    void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+    void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                  const std::string&) override {}
+    void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                         YAML::EmitterStyle::value) override {}
+    void OnSequenceEnd() override {}
+    void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                    YAML::EmitterStyle::value) override {}
+    void OnMapEnd() override {}
+    [[nodiscard]] const YAML::Mark& last() const noexcept { return last_; }
+
+  private:
+    YAML::Mark last_ = YAML::Mark::null_mark();
+};
+
+/// Where a second document begins, if there is one. YAML::LoadAll() would go on for ever at a stray
+/// bracket, which yaml-cpp takes for one empty document after the other.
+std::optional<YAML::Mark> second_document(const std::string& text) {
+    std::istringstream input{text};
+    YAML::Parser parser{input};
+    document_starts starts;
+    if (parser.HandleNextDocument(starts) && parser.HandleNextDocument(starts)) {
+        return starts.last();
+    }
+    return std::nullopt;
 }
 
 /// The mapping under a dotted path; what stands in its way goes to `problems`.
@@ -104,12 +141,12 @@ given_settings only(std::string problem) {
 given_settings settings_of_yaml(const std::string& text, const std::string& file,
                                 const std::string& section) {
     try {
-        const std::vector<YAML::Node> documents = YAML::LoadAll(text);
-        if (documents.size() > 1) {
-            return only(place(file, documents[1].Mark()) +
-                        ": the file must hold one document. Suggestion: Remove the --- line");
+        if (const auto second = second_document(text)) {
+            return only(place(file, *second) +
+                        ": the file must hold one document. Suggestion: Remove a --- line or a "
+                        "stray bracket");
         }
-        return settings_of_root(documents.empty() ? YAML::Node{} : documents[0], file, section);
+        return settings_of_root(YAML::Load(text), file, section);
     } catch (const YAML::Exception& wrong) {
         return only(place(file, wrong.mark) + ": must be YAML: " + wrong.msg +
                     ". Suggestion: Write KEY: VALUE lines, texts with : or # in quotes");

@@ -112,8 +112,13 @@ std::vector<number_setting> make_numbers() {
     number_setting probe = number<pool, &P::probe_interval>("probe_interval", time, 10, hour,
                                                             "0 (off) or from 0.01 to 3600 seconds",
                                                             "Set POOL_PROBE_INTERVAL to 30");
-    probe.or_zero = true;
-    all.push_back(probe);
+    number_setting limit = number<&pool_config::server_limit>(
+        "server_limit", count, 2, 100'000, "0 (unknown) or from 2 to 100000",
+        "Set POOL_SERVER_LIMIT to the server's max_connections, or this program's share of them");
+    for (number_setting* setting : {&probe, &limit}) {
+        setting->or_zero = true;
+        all.push_back(*setting);
+    }
     return all;
 }
 

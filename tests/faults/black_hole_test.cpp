@@ -61,6 +61,7 @@ TEST_CASE(
     CHECK(told == resource_error_kind::unavailable);
     CHECK(ride.seen().wait_for(resource_event_kind::closed, 2));
     CHECK(ride.seen().closed(close_reason::failed_probe) == 2);
+    CHECK(ride.log().wait_for("closed: failed probe after "));
     CHECK(ride.seen().wait_for(resource_event_kind::lost));
     proxy.heal();
     CHECK(answers(ride.pool(), 5s));
@@ -95,6 +96,8 @@ TEST_CASE("nobody asks: the pool finds by itself that idle sessions lie in a bla
     say("preset fast found a black hole after %.0f ms\n", in_ms(found));
     // Each of the steps in between may be late by what the machine is.
     CHECK(found <= ropeway::liveness_presets::fast().detects_within() + 5 * jitter.worst() + 20ms);
+    CHECK(ride.log().wait_for("Connection pool liveness: healthy -> suspect"));
+    CHECK(ride.log().wait_for("Connection pool liveness: suspect -> unhealthy"));
     proxy.heal();
     CHECK(answers(ride.pool(), 5s));
     ride.end_without_leak(server);

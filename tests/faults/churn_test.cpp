@@ -111,6 +111,7 @@ TEST_CASE("sizes change under load: nobody fails, and the bounds hold") {
     CHECK(counted.failed == 0);
     CHECK(counted.wrong == 0);
     CHECK(ride.seen().count(resource_event_kind::resized) == std::size(sizes));
+    CHECK(ride.log().wait_for("Connection pool resized: max_size from 2 to 8"));
     CHECK(ride->snapshot().max_size == 2);
     CHECK(ride->snapshot().acquired == counted.served);
     ride.end_without_leak(server);

@@ -59,6 +59,7 @@ TEST_CASE(
         }
     }
     CHECK(ride.seen().closed(close_reason::broken) == cuts);
+    CHECK(ride.log().wait_for("closed: broken after "));
     ride.end_without_leak(server);
 }
 
@@ -133,6 +134,34 @@ TEST_CASE("a connection cut within a COMMIT: unknown, whether the server did it 
             CHECK(marks(server) == (done ? "1" : "0"));
             held.held().reset();
         }
+    }
+    ride.end_without_leak(server);
+}
+
+TEST_CASE("a COMMIT in a black hole: unknown at its deadline, whether the server did it or not") {
+    postgres_server& server = shared_server();
+    fault_proxy proxy{server.port()};
+    rig ride{through(server, proxy)};
+    ride.start();
+    for (const bool done : {true, false}) {
+        INFO((done ? "the answer is lost" : "the COMMIT is lost"));
+        make_table(server);
+        auto held = ride->acquire(2s);
+        REQUIRE(held);
+        transaction within{*held, {.timeout = 80ms}};
+        REQUIRE(within.exec("insert into marks values (1)", 5s));
+        proxy.set(done ? flow_direction::to_client : flow_direction::to_server,
+                  {.black_hole = true}, flow_scope::open_ones);
+        const auto late = overrun(
+            80ms, [&] { CHECK(within.commit().kind == resource_error_kind::commit_unknown); });
+        CHECK(late <= allowed_overrun);
+        held.held().reset();
+        if (!done) {
+            // What the hole holds would get through when it heals.
+            proxy.cut(cut_kind::rst);
+        }
+        CHECK(marks(server) == (done ? "1" : "0"));
+        proxy.heal();
     }
     ride.end_without_leak(server);
 }

@@ -96,7 +96,33 @@ void seen_events::clear() {
     events_.clear();
 }
 
+void log_lines::add(std::string_view line) {
+    const std::lock_guard held{guard_};
+    lines_ += line;
+    lines_ += '\n';
+}
+
+bool log_lines::has(std::string_view text) const {
+    const std::lock_guard held{guard_};
+    return lines_.find(text) != std::string::npos;
+}
+
+bool log_lines::wait_for(std::string_view text, std::chrono::milliseconds patience) const {
+    return wait_until([&] { return has(text); }, patience);
+}
+
+std::string log_lines::text() const {
+    const std::lock_guard held{guard_};
+    return lines_;
+}
+
 rig::rig(const rig_params& how) : descriptors_before_(open_descriptors()) {
+    ropeway::logging_params logging;
+    logging.callback = [to = log_](ropeway::log_level, std::string_view line) { to->add(line); };
+    logging.level = ropeway::log_level::debug;
+    logging.rate_burst = 100'000;
+    logging.queue_capacity = 65'536;
+    logger_ = std::make_unique<ropeway::logger>(std::move(logging));
     ropeway::postgres::postgres_params connection{.url = how.url};
     if (how.connection) {
         how.connection(connection);
@@ -110,6 +136,7 @@ rig::rig(const rig_params& how) : descriptors_before_(open_descriptors()) {
     if (how.pool) {
         how.pool(params);
     }
+    params.observer = ropeway::pool_log{*logger_, params};
     pool_ = std::make_unique<pg_pool>(ropeway::postgres::make_connections(settings_),
                                       std::move(params));
 }
@@ -185,7 +212,9 @@ void rig::end_without_leak(const postgres_server& server) {
     INFO(seen_->text());
     check_books();
     CHECK(server.wait_backends(0));
+    CHECK(log_->wait_for("Connection pool terminated after "));
     pool_.reset();
+    logger_.reset();
     settings_.reset();
     // A proxy of the test closes its ends of the connections when it hears of it.
     (void)wait_until([this] { return open_descriptors() == descriptors_before_; }, 2s);

@@ -10,6 +10,8 @@
 
 #include <ropeway/pool/postgres.hpp>
 #include <ropeway/pool/resource_pool.hpp>
+#include <ropeway/runtime/logging.hpp>
+#include <ropeway/runtime/pool_log.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -67,6 +69,22 @@ class seen_events {
     std::vector<seen_event> events_{};  // guarded by guard_
 };
 
+/// The lines that the runtime's log wrote of one pool. Thread safety: as above.
+class log_lines {
+  public:
+    void add(std::string_view line);
+    /// Waits until a line holds `text`: the log has a thread of its own.
+    [[nodiscard]] bool wait_for(std::string_view text,
+                                std::chrono::milliseconds patience = 5s) const;
+    /// Whether one does now.
+    [[nodiscard]] bool has(std::string_view text) const;
+    [[nodiscard]] std::string text() const;
+
+  private:
+    mutable std::mutex guard_;
+    std::string lines_{};  // guarded by guard_
+};
+
 struct rig_params {
     std::string url{};
     std::uint32_t min_size = 2;
@@ -87,6 +105,8 @@ class rig {
     [[nodiscard]] pg_pool& pool() { return *pool_; }
     [[nodiscard]] pg_pool* operator->() { return pool_.get(); }
     [[nodiscard]] seen_events& seen() { return *seen_; }
+    /// Everything from debug on, as the runtime words it.
+    [[nodiscard]] log_lines& log() { return *log_; }
     [[nodiscard]] ropeway::postgres::settings& settings() { return *settings_; }
     /// Waits until so many are idle and none is leased. @return whether that came true
     [[nodiscard]] bool wait_idle(std::uint32_t count, std::chrono::milliseconds patience = 5s);
@@ -104,6 +124,8 @@ class rig {
 
     std::size_t descriptors_before_;
     std::shared_ptr<seen_events> seen_ = std::make_shared<seen_events>();
+    std::shared_ptr<log_lines> log_ = std::make_shared<log_lines>();
+    std::unique_ptr<ropeway::logger> logger_;  // outlives the pool
     std::shared_ptr<ropeway::postgres::settings> settings_{};
     std::unique_ptr<pg_pool> pool_{};
 };

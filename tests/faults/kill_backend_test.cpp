@@ -34,6 +34,8 @@ TEST_CASE(
     INFO(ride.seen().text());
     CHECK(ride.seen().count(resource_event_kind::lost) == 1);
     CHECK(ride.seen().count(resource_event_kind::recovered) == 1);
+    CHECK(ride.log().wait_for("Connection pool recovered: "));
+    CHECK(ride.log().has("Database connectivity lost, entering reconnection mode"));
     CHECK(ride.seen().closed(close_reason::broken) == 1);
     CHECK(ride.seen().closed(close_reason::failed_check) == 2);
     // A try that met the recovery was told so; one that came later met nothing.
@@ -66,6 +68,7 @@ TEST_CASE("a server that is shutting down answers `recovering`, and so says the 
     REQUIRE_FALSE(refused);
     CHECK(refused.error().cause.code_text() == "57P03");
     CHECK(refused.error().holders.size() == 1);
+    CHECK(ride.log().wait_for("the database system is shutting down"));
     // Its last session ended, the server ends; started again, the pool finds it.
     held.held().doom();
     held.held().reset();

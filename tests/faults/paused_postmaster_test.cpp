@@ -36,6 +36,7 @@ TEST_CASE(
         CHECK(failed.error == resource_error_kind::unavailable);
     }
     CHECK(ride.seen().count(resource_event_kind::lost) == 0);
+    CHECK(ride.log().wait_for("Connection could not be opened (try 1): "));
     server.resume();
     auto three = ride->acquire(2s);
     REQUIRE(three);

@@ -42,5 +42,7 @@ TEST_CASE("a pool follows the role of primary from one server to the other") {
     held.held().reset();
     CHECK(ride.seen().count(resource_event_kind::lost) == 1);
     CHECK(ride.seen().wait_for(resource_event_kind::recovered));
+    CHECK(ride.log().wait_for("Connection pool recovered: "));
+    CHECK(ride.log().has("Database connectivity lost, entering reconnection mode"));
     ride.end_without_leak(standby);
 }

@@ -142,6 +142,7 @@ void expect_forgotten(const postgres_server& server, ropeway::postgres::reset_po
         }
     }
     CHECK(ride.seen().closed(close_reason::failed_reset) == 0);
+    CHECK_FALSE(ride.log().has("closed: failed reset"));
     ride.end_without_leak(server);
 }
 

@@ -63,6 +63,7 @@ TEST_CASE("a shutdown ends waits at once, waits for leases, and is done when the
     two.held().reset();
     closing.join();
     CHECK(report.clean());
+    CHECK(ride.log().wait_for("Connection pool shutting down: waiting for 2 connections in use"));
     CHECK(report.closed == 2);
     CHECK(report.lasted < 10s);
     CHECK(server.wait_backends(0));
@@ -91,6 +92,8 @@ TEST_CASE("leases held beyond the deadline of a shutdown are dropped and listed 
         }
         CHECK(ride.seen().count(resource_event_kind::shutdown_forced) == 2);
         CHECK(ride->snapshot().closed[static_cast<std::size_t>(close_reason::forced)] == 2);
+        CHECK(ride.log().wait_for("force-closed at shutdown: held for "));
+        CHECK(ride.log().wait_for(" 2 connections forced"));
         // The server has lost them; their holders still may ask, and return them.
         CHECK(server.wait_backends(0));
     }

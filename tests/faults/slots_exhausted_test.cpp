@@ -21,6 +21,7 @@ TEST_CASE("a server without a free slot: typed, bounded, and used as soon as one
         CHECK(failed->cause.code_text() == "53300");
         CHECK(failed->text().find("53300") != std::string::npos);
         CHECK(second->snapshot().total == 0);
+        CHECK(second.log().wait_for("Connection pool could not be initialized: "));
     }
     SECTION("a pool that may start without goes on trying, and is served when a slot is free") {
         rig second{{.url = server.url_tcp(),
@@ -34,6 +35,7 @@ TEST_CASE("a server without a free slot: typed, bounded, and used as soon as one
         REQUIRE_FALSE(refused);
         CHECK(why(refused.error()) == resource_error_kind::too_many);
         CHECK(second->snapshot().state != ropeway::pool_state::healthy);
+        CHECK(second.log().wait_for("Connection could not be opened (try 1): "));
         first->resize(1, 1);
         CHECK(answers(second.pool(), 5s));
         CHECK(second.wait_total(1));

@@ -36,6 +36,10 @@ void expect_down_and_up(stop_mode mode) {
     for (std::size_t i = 1; i < 4; ++i) {
         CHECK(tries[i].at - tries[i - 1].at >= tries[i].lasted - 1ms);
     }
+    CHECK(ride.log().wait_for("Reconnection attempt 3 after 0.25s delay"));
+    CHECK(ride.log().has("Database connectivity lost, entering reconnection mode"));
+    CHECK(ride.log().has("Reconnection attempt 1 after 0.01s delay"));
+    CHECK(ride.log().has("Reconnection attempt 2 after 0.05s delay"));
     for (const auto& failed : ride.seen().of(resource_event_kind::open_failed)) {
         CHECK((failed.error == resource_error_kind::unavailable ||
                failed.error == resource_error_kind::recovering));
@@ -61,6 +65,7 @@ void expect_down_and_up(stop_mode mode) {
     INFO(ride.seen().text());
     CHECK(ride.seen().count(resource_event_kind::lost) == 1);
     CHECK(ride.seen().count(resource_event_kind::recovered) == 1);
+    CHECK(ride.log().wait_for("Connection pool recovered: "));
     CHECK(wait_until([&] { return ride->snapshot().state == ropeway::pool_state::healthy; }, 5s));
     CHECK(ride->snapshot().liveness == ropeway::liveness_state::healthy);
     CHECK(server.wait_backends(2));

@@ -42,6 +42,7 @@ TEST_CASE("a statement on a stopped session ends at its deadline, and its answer
         in_ms(late.back()));
     CHECK(late.back() <= allowed_overrun);
     CHECK(ride.seen().closed(close_reason::broken) == 5);
+    CHECK(ride.log().wait_for("closed: broken after "));
     // The cancel requests were served or died with their sessions.
     CHECK(wait_until(
         [&] {
@@ -77,6 +78,7 @@ TEST_CASE(
     CHECK(ask(*next, "select 7") == "7");
     CHECK(ride.seen().wait_for(resource_event_kind::closed));
     CHECK(ride.seen().closed(close_reason::failed_probe) == 1);
+    CHECK(ride.log().wait_for("closed: failed probe after "));
     server.signal_backend(victim, SIGCONT);
     next.held().reset();
     CHECK(ride.wait_idle(2));

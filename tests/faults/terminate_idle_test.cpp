@@ -32,6 +32,10 @@ TEST_CASE("of two idle sessions one is terminated: the next lease is the other, 
     CHECK(now.refused == 0);
     CHECK(now.closed[static_cast<std::size_t>(close_reason::failed_check)] == 100);
     CHECK(now.opened == 102);
+    CHECK(ride.log().wait_for("Connection 102 opened in "));
+    CHECK(ride.log().has("Connection pool initialized: min_size=2, max_size=4"));
+    CHECK(ride.log().has("closed: failed check after "));
+    CHECK_FALSE(ride.log().has("Database connectivity lost"));
     CHECK(server.wait_backends(2));
     ride.end_without_leak(server);
 }

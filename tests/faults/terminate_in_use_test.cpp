@@ -14,6 +14,7 @@ void expect_replaced(rig& ride, const postgres_server& server, std::uint64_t tim
     CHECK(ride.wait_idle(2));
     CHECK(ride.seen().closed(close_reason::broken) == times);
     CHECK(ride->snapshot().opened == 2 + times);
+    CHECK(ride.log().wait_for("closed: broken after "));
     CHECK(server.wait_backends(2));
     CHECK(answers(ride.pool(), 1s));
 }

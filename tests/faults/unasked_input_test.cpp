@@ -31,6 +31,7 @@ TEST_CASE("an idle session that gets a notification is readable and not dead") {
         CHECK(ask(*held, "select 7") == "7");
     }
     CHECK(notified.load(std::memory_order_relaxed) == 10);
+    CHECK_FALSE(ride.log().has("closed: "));
     CHECK(ride->snapshot().opened == 1);
     ride.end_without_leak(server);
 }
@@ -102,5 +103,6 @@ TEST_CASE("sessions that the server ends for idleness are replaced, and no calle
     CHECK(ride->snapshot().timeouts == 0);
     CHECK(ride.seen().wait_for(resource_event_kind::closed, 3));
     CHECK(ride.seen().closed(close_reason::failed_check) >= 1);
+    CHECK(ride.log().wait_for("terminating connection due to idle-session timeout"));
     ride.end_without_leak(server);
 }

@@ -4,6 +4,8 @@
 #include <ropeway/runtime/database.hpp>
 
 #include <chrono>
+#include <string>
+#include <string_view>
 
 #include <postgres_test.hpp>
 #include <ropeway/pool/resource_pool.hpp>
@@ -64,6 +66,23 @@ TEST_CASE("command_timeout of the config ends a statement, whose connection is r
     next.held().reset();
     CHECK(connections.snapshot().opened == 2);
     CHECK(connections.shutdown(5s).clean());
+}
+
+TEST_CASE("a server's notices are records of the log that was given, under the pool's name") {
+    std::string line;
+    {
+        ropeway::logging_params params;
+        // Called on the log's thread, which has ended when `line` is read.
+        params.callback = [&](ropeway::log_level, std::string_view written) { line = written; };
+        ropeway::logger log{params};
+        const auto config = config_of(ropeway_test::shared_server());
+        pool connections{database_connections(config, &log), config.pool};
+        REQUIRE_FALSE(connections.start());
+        CHECK(connections.acquire()->exec("DO $$ BEGIN RAISE WARNING 'mind the gap'; END $$"));
+        CHECK(connections.shutdown(5s).clean());
+    }
+    CHECK(line.find("Database notice pool=database severity=WARNING code=01000 "
+                    "text=\"mind the gap\"") != std::string::npos);
 }
 
 }  // namespace

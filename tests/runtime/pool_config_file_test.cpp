@@ -5,6 +5,7 @@
 #include <ropeway/runtime/pool_config.hpp>
 
 #include <chrono>
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -173,6 +174,13 @@ TEST_CASE("what is no plain setting is refused with its line") {
           std::string::npos);
 }
 
+TEST_CASE("a stray bracket is refused, and not read for ever") {
+    for (const std::string_view text : {"max_size: 5\n]\n", "]", "}\n", "[]]\n"}) {
+        CAPTURE(text);
+        CHECK(problem_of(text).find("FILE:") == 0);
+    }
+}
+
 TEST_CASE("what is no YAML is refused with its line") {
     CHECK(problem_of("max_size: 5\nmin_size: [1\n").find("FILE:") == 0);
     CHECK(problem_of("max_size: 5\nname: 'a' 'b'\n").find("FILE:2: must be YAML: ") == 0);
@@ -192,6 +200,40 @@ TEST_CASE("a file that cannot be read, or is too large, is refused by name") {
     CHECK(
         problem_of("#" + std::string(1U << 20U, 'x') + "\n").find("FILE: must be at most 1 MiB") ==
         0);
+}
+
+TEST_CASE("a damaged file is loaded or refused, and never shows its password") {
+    constexpr std::string_view whole =
+        "# orders\npools:\n  orders:\n    name: orders\n    min_size: 3\n    max_size: 12\n"
+        "    database_url: 'postgres://app:s3cret@db:5432/orders'\n    timeout: 0.5\n"
+        "    validation: always\n";
+    constexpr std::string_view letters = "\n\t :-[]{}'\"&*!|>%@#,?0z\x01\xFF";
+    std::uint64_t random = 7;
+    const auto below = [&random](std::size_t end) {
+        random = random * 6'364'136'223'846'793'005U + 1'442'695'040'888'963'407U;
+        return static_cast<std::size_t>(random >> 33) % end;
+    };
+    std::size_t refused = 0;
+    for (int round = 0; round != 1000; ++round) {
+        std::string text{whole};
+        for (std::size_t damage = below(3) + 1; damage != 0; --damage) {
+            const std::size_t at = below(text.size());
+            switch (below(3)) {
+                case 0: text[at] = letters[below(letters.size())]; break;
+                case 1: text.insert(at, 1, letters[below(letters.size())]); break;
+                default: text.erase(at, below(4) + 1); break;
+            }
+        }
+        const settings_file file{text};
+        try {
+            (void)load_pool_config({.file = file.path(), .section = "pools.orders"});
+        } catch (const pool_config_error& problem) {
+            ++refused;
+            REQUIRE(std::string_view{problem.what()}.find("s3cret") == std::string_view::npos);
+        }
+    }
+    CHECK(refused > 300);
+    CHECK(refused < 1000);
 }
 
 TEST_CASE("problems of a file and of the environment are told together") {

@@ -278,6 +278,18 @@ TEST_CASE("a maximum below the minimum is refused in the seed's words, with both
     CHECK(problem_of({{"POOL_MIN_SIZE", "11"}, {"POOL_MAX_SIZE", "0"}}).find("max_size (0)") == 0);
 }
 
+TEST_CASE("a maximum that leaves nothing of the server's limit is refused, where that is known") {
+    CHECK(problem_of({{"POOL_SERVER_LIMIT", "10"}}) ==
+          "max_size (10) must be < server_limit (10). Suggestion: Reduce POOL_MAX_SIZE, or raise "
+          "the server's limit and POOL_SERVER_LIMIT");
+    CHECK(loaded({{"POOL_SERVER_LIMIT", "11"}}).server_limit == 11);
+    CHECK(loaded({{"POOL_SERVER_LIMIT", "0"}, {"POOL_MAX_SIZE", "100"}}).server_limit == 0);
+    CHECK(
+        problem_of({{"POOL_SERVER_LIMIT", "1"}}).find("server_limit (1) must be 0 (unknown) or") ==
+        0);
+    CHECK(problem_of({{"POOL_SERVER_LIMIT", "100001"}}).find("server_limit (100001)") == 0);
+}
+
 TEST_CASE("a reserve as large as the pool is refused") {
     CHECK(problem_of({{"POOL_RESERVED", "10"}}).find("reserved (10) must be from 0 to 9") == 0);
 }

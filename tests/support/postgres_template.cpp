@@ -146,10 +146,17 @@ void copy_template(const std::string& data, const child_user& user) {
     std::replace(version.begin(), version.end(), '/', '_');
     version += '_' + std::to_string(::geteuid());
     const fs::path kept = fs::path{ROPEWAY_POSTGRES_TEMPLATE} / version;
-    fs::create_directories(kept.parent_path());
+    std::error_code refused;
+    fs::create_directories(kept.parent_path(), refused);
     const std::string guard = kept.string() + ".lock";
     const int fd = ::open(guard.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (fd < 0 || ::flock(fd, LOCK_EX) != 0) {
+    if (fd < 0) {
+        // A build folder that is not ours to write to: no template, only the slow way.
+        make_template(data);
+        give_to(user, data);
+        return;
+    }
+    if (::flock(fd, LOCK_EX) != 0) {
         fail("lock " + guard);
     }
     if (!fs::exists(kept)) {

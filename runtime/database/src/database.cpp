@@ -18,10 +18,10 @@ namespace {
 
 }  // namespace
 
-database_factory database_connections(const pool_config& config) {
+database_factory database_connections(const pool_config& config, [[maybe_unused]] logger* log) {
     if (database_kind_of(config.database_url) == database_kind::postgres) {
 #ifdef ROPEWAY_HAS_postgres
-        return detail::postgres_front(config);
+        return detail::postgres_front(config, log);
 #else
         absent(config, "postgres");
 #endif

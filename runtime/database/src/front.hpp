@@ -12,7 +12,7 @@
 namespace ropeway::detail {
 
 [[nodiscard]] database_factory sqlite_front(const pool_config& config);
-[[nodiscard]] database_factory postgres_front(const pool_config& config);
+[[nodiscard]] database_factory postgres_front(const pool_config& config, logger* log);
 
 /// Adapter: how its result and parameter are called, and its kind.
 template <class Connection, class Parameter, database_kind Kind>

@@ -41,6 +41,20 @@ namespace {
     return sent > 0 || (errno != EAGAIN && errno != ENOTCONN && errno != EINTR);
 }
 
+enum class connect_state : std::uint8_t { connected, in_progress, queue_full, failed };
+
+[[nodiscard]] connect_state try_connect(int fd, const sockaddr_storage& to,
+                                        socklen_t size) noexcept {
+    // The cast that the socket interface is made of.
+    if (::connect(fd, reinterpret_cast<const sockaddr*>(&to), size) == 0) {
+        return connect_state::connected;
+    }
+    if (errno == EINPROGRESS || errno == EINTR) {
+        return connect_state::in_progress;
+    }
+    return errno == EAGAIN ? connect_state::queue_full : connect_state::failed;
+}
+
 }  // namespace
 
 bool cancel_sender::send(const cancel_target& target) noexcept {
@@ -49,20 +63,23 @@ bool cancel_sender::send(const cancel_target& target) noexcept {
     if (fd < 0) {
         return false;
     }
-    // The two casts that the socket interface is made of.
-    const auto* address = reinterpret_cast<const sockaddr*>(&target.address);
-    const int connected = ::connect(fd, address, target.address_size);
-    if (connected != 0 && errno != EINPROGRESS && errno != EAGAIN) {
+    const connect_state state = try_connect(fd, target.address, target.address_size);
+    const auto bytes = request_bytes(target);
+    if (state == connect_state::failed) {
         ::close(fd);
         return false;
     }
-    const auto bytes = request_bytes(target);
-    if (try_send(fd, bytes)) {
+    if (state != connect_state::queue_full && try_send(fd, bytes)) {
         ::close(fd);
         return true;
     }
     try {
-        hand_over({fd, std::chrono::steady_clock::now() + target.timeout, bytes});
+        hand_over({.fd = fd,
+                   .end = std::chrono::steady_clock::now() + target.timeout,
+                   .bytes = bytes,
+                   .address = target.address,
+                   .address_size = target.address_size,
+                   .connect_again = state == connect_state::queue_full});
     } catch (const std::exception&) {  // no thread or memory: the request is given up
         ::close(fd);
         return false;
@@ -107,12 +124,27 @@ void cancel_sender::run() noexcept {
     }
 }
 
-bool cancel_sender::turn(std::vector<pending>& under_way) noexcept {
+bool cancel_sender::get_on(pending& request, bool ready) noexcept {
+    if (request.connect_again) {
+        const connect_state state = try_connect(request.fd, request.address, request.address_size);
+        request.connect_again = state == connect_state::queue_full;
+        return state == connect_state::failed ||
+               (state == connect_state::connected && try_send(request.fd, request.bytes));
+    }
+    return ready && try_send(request.fd, request.bytes);
+}
+
+void cancel_sender::turn(std::vector<pending>& under_way) noexcept {
+    constexpr std::chrono::milliseconds connect_pause{5};
     std::vector<pollfd> fds{{wake_fd_, POLLIN, 0}};
     auto next = time_point::max();
     for (const pending& request : under_way) {
-        fds.push_back({request.fd, POLLOUT, 0});
+        // One that is not connecting is not polled: its socket would say that it has hung up.
+        fds.push_back({request.connect_again ? -1 : request.fd, POLLOUT, 0});
         next = std::min(next, request.end);
+        if (request.connect_again) {
+            next = std::min(next, std::chrono::steady_clock::now() + connect_pause);
+        }
     }
     int wait_ms = -1;
     if (!under_way.empty()) {
@@ -125,15 +157,13 @@ bool cancel_sender::turn(std::vector<pending>& under_way) noexcept {
     eventfd_read(wake_fd_, &wakes);
     const auto now = std::chrono::steady_clock::now();
     std::size_t place = 0;
-    std::erase_if(under_way, [&](const pending& request) {
-        const bool ready = fds[++place].revents != 0;
-        const bool over = (ready && try_send(request.fd, request.bytes)) || now >= request.end;
+    std::erase_if(under_way, [&](pending& request) {
+        const bool over = get_on(request, fds[++place].revents != 0) || now >= request.end;
         if (over) {
             ::close(request.fd);
         }
         return over;
     });
-    return !under_way.empty();
 }
 
 cancel_sender::~cancel_sender() {

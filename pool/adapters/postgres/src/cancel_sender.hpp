@@ -55,10 +55,15 @@ class cancel_sender {
         int fd = -1;
         time_point end{};
         std::array<unsigned char, 16> bytes{};
+        sockaddr_storage address{};
+        socklen_t address_size = 0;
+        /// A unix socket's queue was full: nothing tells when it is not, so it is tried again.
+        bool connect_again = false;
     };
+    static bool get_on(pending& request, bool ready) noexcept;
     void hand_over(const pending& request);
     void run() noexcept;
-    bool turn(std::vector<pending>& under_way) noexcept;
+    void turn(std::vector<pending>& under_way) noexcept;
 
     std::mutex lock_;
     std::vector<pending> handed_over_{};  // guarded by lock_

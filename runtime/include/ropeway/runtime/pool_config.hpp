@@ -25,6 +25,7 @@
 //   shutdown_timeout           30 s      0..3600 s
 //   startup_attempts           3         1..10
 //   retry_attempts             3         1..10
+//   server_limit               0         0 (unknown) or 2..100000, > max_size
 //
 // Times are seconds, fractions allowed, down to a millisecond. Within one source `sizes` comes
 // before `min_size` and `max_size`. A name that does not exist is refused with the nearest one.
@@ -62,6 +63,9 @@ struct pool_config {
     std::chrono::milliseconds shutdown_timeout{30'000};
     /// Tries of work that may be repeated, retry_attempts in all.
     reconnect_params retry = reconnect_presets::retry_query();
+    /// Connections that the server grants this program; max_size must be below it, so that a person
+    /// can still log in. 0: unknown, not checked. 0, 2..100'000.
+    std::uint32_t server_limit = 0;
     /// For assess().
     health_policy health = health_presets::combined();
     /// Off: no lease is ever reported as a leak while out; load and checked() then set

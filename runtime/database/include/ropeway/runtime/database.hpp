@@ -7,7 +7,7 @@
 //     const auto config =
 //         ropeway::load_pool_config({.environment = ropeway::process_environment()});
 //     auto& pool = rt.add_pool<ropeway::database_connection>(
-//         config, ropeway::database_connections(config));
+//         config, ropeway::database_connections(config, &rt.log()));
 //
 // or, without a runtime, a resource_pool<database_connection> of the same two.
 #pragma once
@@ -27,6 +27,7 @@
 #include <ropeway/pool/pooled_resource.hpp>
 #include <ropeway/pool/resource_error.hpp>
 #include <ropeway/runtime/database_url.hpp>
+#include <ropeway/runtime/logging.hpp>
 #include <ropeway/runtime/pool_config.hpp>
 
 namespace ropeway {
@@ -74,8 +75,10 @@ class database_connection : public pooled_resource {
 using database_factory = std::function<std::unique_ptr<database_connection>()>;
 
 /// What a resource_pool<database_connection> makes its resources with, of the database that the
-/// config names. @throws std::invalid_argument if that database's adapter is not in this build, or
-/// refuses the URL
-[[nodiscard]] database_factory database_connections(const pool_config& config);
+/// config names. A server's notices become records of `log`, which must outlive the connections;
+/// null: they are dropped. @throws std::invalid_argument if that database's adapter is not in this
+/// build, or refuses the URL
+[[nodiscard]] database_factory database_connections(const pool_config& config,
+                                                    logger* log = nullptr);
 
 }  // namespace ropeway
