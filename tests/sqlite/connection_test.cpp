@@ -55,6 +55,7 @@ TEST_CASE("a read-only connection reads, refuses changes, and makes no file") {
     const auto absent = make_connections({.path = path, .read_only = true})();
     CHECK_FALSE(run_task(*absent, resource_task::open));
     CHECK(absent->error().kind == resource_error_kind::unavailable);
+    CHECK(absent->error().text.starts_with(path + ": SQLite: unable to open"));
     CHECK(absent->error().text.find("check the path") != std::string::npos);
     CHECK_FALSE(std::filesystem::exists(path));
 

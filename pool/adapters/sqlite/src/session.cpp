@@ -83,20 +83,18 @@ database::database(sqlite_params params)
 int session::open() {
     close();
     sqlite3* made = nullptr;
-    const int code =
-        sqlite3_open_v2(database_->name().c_str(), &made, open_flags(*database_), nullptr);
+    int code = sqlite3_open_v2(database_->name().c_str(), &made, open_flags(*database_), nullptr);
     handle_.reset(made);  // SQLite makes one even where it fails, to hold the message
     owner_ = ::getpid();
     if (code == SQLITE_OK) {
-        if (const int configured = configure(); configured != SQLITE_OK) {
-            fail(configured);
-            close();
-            return configured;
-        }
+        code = configure();
+    }
+    if (code == SQLITE_OK) {
         note_file();
         return SQLITE_OK;
     }
     fail(code);
+    error_.text = database_->params().path + ": " + error_.text;
     close();
     return code;
 }
