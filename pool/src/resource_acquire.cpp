@@ -297,7 +297,7 @@ core_acquired resource_core::parts::acquire(std::chrono::nanoseconds timeout, bo
 core_acquired resource_core::parts::acquire_taken(std::uint32_t slot, std::uint64_t now,
                                                   std::chrono::nanoseconds timeout, bool priority,
                                                   site where) {
-    caller_deadline deadline{time_, timeout.count() > 0 ? timeout : params_.acquire_timeout};
+    caller_deadline deadline{time_, timeout.count() > 0 ? timeout : params_.acquire_timeout, where};
     for (;;) {
         if (slot == no_slot) {
             slot = open_door() ? take_free(priority) : no_slot;

@@ -45,6 +45,7 @@ std::string_view to_string(resource_event_kind kind) noexcept {
         case resource_event_kind::open_failed: return "open failed";
         case resource_event_kind::acquired: return "acquired";
         case resource_event_kind::released: return "released";
+        case resource_event_kind::acquire_failed: return "acquire failed";
         case resource_event_kind::check_failed: return "check failed";
         case resource_event_kind::closed: return "closed";
         case resource_event_kind::lost: return "lost";

@@ -122,6 +122,10 @@ void resource_core::parts::take_notice(const return_notice& notice) noexcept {
         take_return(notice.slot);
         return;
     }
+    if (notice.kind == return_notice::what::failed) {
+        tell_failed(notice);
+        return;
+    }
     resource_event event;
     event.kind = notice.kind == return_notice::what::acquired ? resource_event_kind::acquired
                  : notice.kind == return_notice::what::released
@@ -129,6 +133,22 @@ void resource_core::parts::take_notice(const return_notice& notice) noexcept {
                      : resource_event_kind::leak_returned;
     // relaxed: a number
     event.resource = leases_[notice.slot].number.load(std::memory_order_relaxed);
+    event.lasted = std::chrono::nanoseconds{notice.lasted_ns};
+    event.site = lease_who::acquire_site(notice.who);
+    event.thread = lease_who::acquire_thread(notice.who);
+    tell(event);
+}
+
+void resource_core::parts::tell_failed(const return_notice& notice) noexcept {
+    // relaxed (all): a bound, and numbers
+    failures_queued_.fetch_sub(1, std::memory_order_relaxed);
+    const resource_error error{
+        .kind = static_cast<resource_error_kind>(notice.slot), .code = {}, .text = {}};
+    resource_event event;
+    event.kind = resource_event_kind::acquire_failed;
+    event.error = &error;
+    event.count =
+        timeouts_.load(std::memory_order_relaxed) + refused_.load(std::memory_order_relaxed);
     event.lasted = std::chrono::nanoseconds{notice.lasted_ns};
     event.site = lease_who::acquire_site(notice.who);
     event.thread = lease_who::acquire_thread(notice.who);

@@ -60,9 +60,9 @@ inline constexpr std::uint64_t asleep = std::uint64_t{1} << 34;  ///< the slow c
 
 /// What the I/O thread is told through the queue.
 struct return_notice {
-    enum class what : std::uint8_t { slot, acquired, released, leak_returned };
+    enum class what : std::uint8_t { slot, acquired, released, leak_returned, failed };
     what kind = what::slot;
-    std::uint32_t slot = 0;
+    std::uint32_t slot = 0;  ///< of failed: the resource_error_kind
     std::uint64_t lasted_ns = 0;
     std::uint64_t who = 0;
 };
@@ -70,8 +70,8 @@ struct return_notice {
 /// A caller's deadline, read from the clock when it is first needed.
 class caller_deadline {
   public:
-    caller_deadline(resource_time& time, std::chrono::nanoseconds timeout) noexcept
-        : time_(time), timeout_(timeout) {}
+    caller_deadline(resource_time& time, std::chrono::nanoseconds timeout, site where = {}) noexcept
+        : time_(time), timeout_(timeout), where_(where) {}
     [[nodiscard]] resource_clock_point began() noexcept {
         if (!known_) {
             known_ = true;
@@ -81,10 +81,12 @@ class caller_deadline {
     }
     [[nodiscard]] resource_clock_point end() noexcept { return began() + timeout_; }
     [[nodiscard]] bool passed() noexcept { return time_.now() >= end(); }
+    [[nodiscard]] site where() const noexcept { return where_; }
 
   private:
     resource_time& time_;
     std::chrono::nanoseconds timeout_;
+    site where_;
     resource_clock_point began_{};
     bool known_ = false;
 };
@@ -148,6 +150,9 @@ struct resource_core::parts final : public resource_loop {
     bool enqueue(waiter& me, resource_error_kind& refused) noexcept;
     bool leave_queue(waiter& me) noexcept;
     core_acquired failed(resource_error_kind kind, caller_deadline& deadline);
+    void note_failed(resource_error_kind kind, std::chrono::nanoseconds waited,
+                     site where) noexcept;
+    void tell_failed(const return_notice& notice) noexcept;
     resource_error_kind why_late() const noexcept;
     void note_wait(std::uint64_t ns) noexcept;
     void serve_waiters() noexcept;
@@ -304,6 +309,7 @@ struct resource_core::parts final : public resource_loop {
     resource_error open_error_{};  ///< of the latest open, if it failed; guarded by figures_lock_
     mutable std::atomic<std::uint32_t> peak_{0};
     std::atomic<std::uint64_t> timeouts_{0};
+    std::atomic<std::uint32_t> failures_queued_{0};  ///< for the observer; bounded
     std::atomic<std::uint64_t> refused_{0};
     std::atomic<std::uint64_t> opened_{0};
     std::atomic<std::uint64_t> open_failed_{0};

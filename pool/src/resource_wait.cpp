@@ -179,6 +179,22 @@ void resource_core::parts::note_wait(std::uint64_t ns) noexcept {
     }
 }
 
+void resource_core::parts::note_failed(resource_error_kind kind, std::chrono::nanoseconds waited,
+                                       site where) noexcept {
+    constexpr std::uint32_t most_queued = 64;
+    if (!params_.observer) {
+        return;
+    }
+    // relaxed (all): a bound. The I/O thread is not woken: it tells with what it does next.
+    if (failures_queued_.fetch_add(1, std::memory_order_relaxed) >= most_queued ||
+        !returns_.push({.kind = return_notice::what::failed,
+                        .slot = static_cast<std::uint32_t>(kind),
+                        .lasted_ns = static_cast<std::uint64_t>(waited.count()),
+                        .who = lease_who::acquired(where.id(), thread_number())})) {
+        failures_queued_.fetch_sub(1, std::memory_order_relaxed);
+    }
+}
+
 core_acquired resource_core::parts::failed(resource_error_kind kind, caller_deadline& deadline) {
     auto why = std::make_unique<pool_error>();
     why->kind = kind;
@@ -200,6 +216,7 @@ core_acquired resource_core::parts::failed(resource_error_kind kind, caller_dead
     if (!refused) {
         note_wait(static_cast<std::uint64_t>(why->waited.count()));
     }
+    note_failed(kind, why->waited, deadline.where());
     why->snapshot = snapshot();
     why->holders = holders();
     why->holders.resize(std::min<std::size_t>(why->holders.size(), 16));

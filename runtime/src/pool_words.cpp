@@ -115,6 +115,7 @@ log_level level_of(const resource_event& event) noexcept {
         case resource_event_kind::start_failed: return log_level::error;
         case resource_event_kind::open_failed:
         case resource_event_kind::check_failed:
+        case resource_event_kind::acquire_failed:
         case resource_event_kind::retry:
         case resource_event_kind::leak:
         case resource_event_kind::leaks_recent:
@@ -141,6 +142,9 @@ std::string message_of(const resource_event& event, const pool_sizes& sizes) {
             return connection(event) + " acquired after " + seconds_text(event.lasted) + "s";
         case resource_event_kind::released:
             return connection(event) + " released after " + seconds_text(event.lasted) + "s";
+        case resource_event_kind::acquire_failed:
+            return "No connection after " + seconds_text(event.lasted) + "s, " +
+                   std::to_string(event.count) + " times so far" + because(event);
         case resource_event_kind::check_failed:
             return connection(event) + " failed its check" + because(event);
         case resource_event_kind::closed: return closed_text(event);

@@ -291,6 +291,41 @@ TEST_CASE("leases are in the log when they are asked for, else not") {
     }
 }
 
+TEST_CASE("who got no connection is in the log, with how long, where and why; a storm is bounded") {
+    world w;
+    {
+        ropeway::logger log{w.log()};
+        ropeway::resource_pools pools{log};
+        resource_pool_params params = w.params();
+        params.max_size = 2;
+        auto& orders = pools.add<fake_resource>("orders", w.server.maker(), params);
+        pools.start();
+        auto one = orders.acquire(1s);
+        auto two = orders.acquire(1s);
+        CHECK_FALSE(orders.acquire(250ms));
+        w.time.advance(11s);
+        for (int i = 0; i != 1000; ++i) {
+            CHECK_FALSE(orders.acquire(1us));
+        }
+        one.take().reset();
+        two.take().reset();
+        static_cast<void>(pools.stop(5s));
+    }
+    std::vector<nlohmann::json> failed;
+    for (const std::string& line : w.written) {
+        if (parsed(line)["event"] == "acquire failed") {
+            failed.push_back(parsed(line));
+        }
+    }
+    REQUIRE_FALSE(failed.empty());
+    CHECK(failed.front()["message"] == "No connection after 0.25s, 1 times so far: timeout");
+    CHECK(failed.front()["level"] == "warning");
+    CHECK(failed.front()["error"] == "timeout");
+    CHECK(std::string{failed.front()["site"]}.find("resource_pools_test.cpp:") == 0);
+    CHECK(failed.size() > 1);
+    CHECK(failed.size() <= 65);
+}
+
 TEST_CASE("no password reaches the log, the health or the exception") {
     world w;
     const ropeway::resource_error telltale{

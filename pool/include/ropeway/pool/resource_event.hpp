@@ -50,12 +50,15 @@ inline constexpr std::size_t pool_states = 7;
 [[nodiscard]] bool may_follow(pool_state from, pool_state to) noexcept;
 
 enum class resource_event_kind : std::uint8_t {
-    started,        ///< `count` resources are open; `lasted`: since start()
-    start_failed,   ///< `error`
-    opened,         ///< `resource`; `lasted`: the open
-    open_failed,    ///< `error`, `count`: which try
-    acquired,       ///< only with observe_leases: `resource`, `lasted`: the wait
-    released,       ///< only with observe_leases: `resource`, `lasted`: the hold
+    started,         ///< `count` resources are open; `lasted`: since start()
+    start_failed,    ///< `error`
+    opened,          ///< `resource`; `lasted`: the open
+    open_failed,     ///< `error`, `count`: which try
+    acquired,        ///< only with observe_leases: `resource`, `lasted`: the wait
+    released,        ///< only with observe_leases: `resource`, `lasted`: the hold
+    acquire_failed,  ///< a caller got none: `error` (its kind), `lasted`: its wait, `count`: so
+                     ///< many so far. Bounded: of a storm some are told, and later than they
+                     ///< happened
     check_failed,   ///< an idle one was dead or did not answer: `resource`, `error`
     closed,         ///< `resource`, `reason`, `lasted`: its age
     lost,           ///< connectivity is lost: nothing is open any more, `error`
@@ -76,7 +79,7 @@ enum class resource_event_kind : std::uint8_t {
     shutdown_forced,  ///< one lease held beyond the deadline: `resource`, `lasted`, `site`
     shutdown_done,    ///< `count` forced; `lasted`: since begun
 };
-inline constexpr std::size_t resource_event_kinds = 25;
+inline constexpr std::size_t resource_event_kinds = 26;
 [[nodiscard]] std::string_view to_string(resource_event_kind kind) noexcept;
 
 struct resource_event {

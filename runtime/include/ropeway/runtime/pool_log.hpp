@@ -22,9 +22,9 @@ namespace ropeway {
 /// | level | events |
 /// |---|---|
 /// | error | connectivity lost, start failed, a connection closed after misuse of its lease |
-/// | warning | failed opens and checks, reconnection attempts, leaks, quarantine, forced closes |
-/// | info | initialized, recovered, recycled, shrunk, resized, changes of state, shutdown |
-/// | debug | opened; acquired and released (with resource_pool_params::observe_leases) |
+/// | warning | failed opens, checks and acquires, reconnection attempts, leaks, quarantine, forced
+/// closes | | info | initialized, recovered, recycled, shrunk, resized, changes of state, shutdown
+/// | | debug | opened; acquired and released (with resource_pool_params::observe_leases) |
 ///
 /// Leaks and forced closes are written each; other records have the log's rate limit, one for each
 /// pool and kind of event. Passwords in a text are masked.
