@@ -162,6 +162,10 @@ void resource_core::parts::take_return(std::uint32_t slot) noexcept {
     if (lease_word::phase(word) != slot_phase::returning || tasks_[slot].running) {
         return;  // served already: see orphaned_
     }
+    if ((word & lease_word::retire) != 0) {
+        tasks_[slot].retire = true;
+        tasks_[slot].reason = close_reason::evicted;
+    }
     const std::uint8_t verdict = lease_word::verdict(word);
     if (verdict == static_cast<std::uint8_t>(slot_verdict::reset)) {
         begin(slot, resource_task::reset, params_.reset_timeout);

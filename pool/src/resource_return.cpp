@@ -191,10 +191,9 @@ void resource_core::parts::reject(std::uint32_t slot, std::uint8_t verdict) noex
     std::uint64_t word = block.word.load(std::memory_order_relaxed);  // relaxed: the CAS decides
     std::uint64_t to = 0;
     do {
-        // Wanted back meanwhile: then nobody needs to know whether it is well.
-        const bool retire = (word & lease_word::retire) != 0 && verdict > close_reasons;
-        to = lease_word::make(lease_word::generation(word), slot_phase::returning, 0,
-                              retire ? verdict_of(close_reason::evicted) : verdict);
+        // Wanted back meanwhile: it is not made idle again.
+        to = lease_word::make(lease_word::generation(word), slot_phase::returning,
+                              word & lease_word::retire, verdict);
         // release: pairs with take_return(); the generation stays, since nobody got a lease
     } while (!block.word.compare_exchange_weak(word, to, std::memory_order_release,
                                                std::memory_order_relaxed));
