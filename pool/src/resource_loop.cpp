@@ -44,6 +44,7 @@ resource_loop::interest resource_core::parts::turn() noexcept {
         answer_start(count());
     }
     tell_state();
+    end_start();
     return plan();
 }
 
@@ -160,6 +161,10 @@ void resource_core::parts::take_return(std::uint32_t slot) noexcept {
     const std::uint64_t word = leases_[slot].word.load(std::memory_order_acquire);
     if (lease_word::phase(word) != slot_phase::returning || tasks_[slot].running) {
         return;  // served already: see orphaned_
+    }
+    if ((word & lease_word::retire) != 0) {
+        tasks_[slot].retire = true;
+        tasks_[slot].reason = close_reason::evicted;
     }
     const std::uint8_t verdict = lease_word::verdict(word);
     if (verdict == static_cast<std::uint8_t>(slot_verdict::reset)) {
