@@ -246,13 +246,13 @@ TEST_CASE("a leak is logged once with its site, makes the pool degraded, and com
     std::size_t leaks = 0;
     for (const std::string& line : w.written) {
         const nlohmann::json record = parsed(line);
-        if (record["event"] == "leak") {
+        if (record.value("event", "") == "leak") {
             ++leaks;
             CHECK(std::string{record["message"]}.find(
                       "Potential connection leak detected: connection ") == 0);
             CHECK(std::string{record["site"]}.find("resource_pools_test.cpp:") == 0);
             CHECK(double{record["held_duration_seconds"]} >= 30.0);
-            CHECK_FALSE(std::string{record["stack_trace"]}.empty());
+            CHECK_FALSE(record.value("stack_trace", "").empty());
         }
     }
     CHECK(leaks == 1);
@@ -283,8 +283,8 @@ TEST_CASE("leases are in the log when they are asked for, else not") {
         std::size_t released = 0;
         for (const std::string& line : w.written) {
             const nlohmann::json record = parsed(line);
-            acquired += record["event"] == "acquired" ? 1U : 0U;
-            released += record["event"] == "released" ? 1U : 0U;
+            acquired += record.value("event", "") == "acquired" ? 1U : 0U;
+            released += record.value("event", "") == "released" ? 1U : 0U;
         }
         CHECK(acquired == (asked ? 5 : 0));
         CHECK(released == (asked ? 5 : 0));
@@ -313,7 +313,7 @@ TEST_CASE("who got no connection is in the log, with how long, where and why; a 
     }
     std::vector<nlohmann::json> failed;
     for (const std::string& line : w.written) {
-        if (parsed(line)["event"] == "acquire failed") {
+        if (parsed(line).value("event", "") == "acquire failed") {
             failed.push_back(parsed(line));
         }
     }
@@ -383,7 +383,7 @@ TEST_CASE("the log's file of choice holds one JSON object per line") {
     for (const std::string& line : all) {
         const nlohmann::json record = parsed(line);
         CHECK(record.is_object());
-        CHECK(record["pool"] == "orders \"main\"");
+        CHECK(record.value("pool", "") == "orders \"main\"");
     }
 }
 
