@@ -40,6 +40,7 @@ resource_loop::interest resource_core::parts::turn() noexcept {
         answer_start(count());
     }
     tell_state();
+    end_start();
     return plan();
 }
 

@@ -42,7 +42,7 @@ void resource_core::parts::tell_liveness(liveness_input input) noexcept {
 }
 
 void resource_core::parts::answer_start(const slot_counts& counts) noexcept {
-    if (start_word_.load(std::memory_order_relaxed) != 0) {  // relaxed: own
+    if (start_answer_ != 0) {
         return;
     }
     const auto kind = open_kind_.load(std::memory_order_relaxed);  // relaxed: own
@@ -72,8 +72,16 @@ void resource_core::parts::answer_start(const slot_counts& counts) noexcept {
         event.error = &error;
     }
     tell(event);
-    // release: pairs with start()
-    start_word_.store(answer, std::memory_order_release);
+    start_answer_ = answer;
+}
+
+void resource_core::parts::end_start() noexcept {
+    // relaxed: own
+    if (start_answer_ == 0 || start_word_.load(std::memory_order_relaxed) != 0) {
+        return;
+    }
+    // release: pairs with start(): whoever it lets go on sees the state that was told
+    start_word_.store(start_answer_, std::memory_order_release);
     time_.notify(start_word_);
 }
 
@@ -86,7 +94,7 @@ void resource_core::parts::tell_state() noexcept {
     pool_state to = from;
     if (ending) {
         to = pool_state::shutting_down;
-    } else if (start_word_.load(std::memory_order_relaxed) != 1) {  // relaxed: own
+    } else if (start_answer_ != 1) {
         to = pool_state::initializing;
     } else if (lost_ || (counts.open() == 0 && retry_pending_)) {
         to = pool_state::recovering;
@@ -120,7 +128,7 @@ void resource_core::parts::tell_loss(const slot_counts& counts, bool ending) noe
     const std::uint32_t open = counts.open();
     resource_event event;
     if (!was_up_) {
-        was_up_ = start_word_.load(std::memory_order_relaxed) == 1;  // relaxed: own
+        was_up_ = start_answer_ == 1;
         return;
     }
     const bool hopeless = retry_pending_ || live_.state() == liveness_state::unhealthy;
