@@ -293,7 +293,9 @@ void resource_core::parts::retire(std::uint32_t slot, close_reason why) noexcept
                 return;
             }
         } else if (phase == slot_phase::active) {
-            const std::uint64_t verdict = why == close_reason::age ? 0x100 : 0;
+            // The verdict says why; 0 stands for any other reason than age.
+            const std::uint64_t verdict =
+                why == close_reason::age ? static_cast<std::uint64_t>(why) << 8U : 0;
             // relaxed: the holder reads the flag in the CAS of his return
             if ((word & lease_word::retire) != 0 ||
                 block.word.compare_exchange_weak(word, word | lease_word::retire | verdict,
