@@ -45,6 +45,10 @@
 
 namespace ropeway::detail {
 
+/// While leases go on, how often the pool looks which slots have become idle and are to be watched:
+/// a descriptor that is in use is not polled, or each answer would wake the thread.
+inline constexpr std::chrono::milliseconds watch_every{50};
+
 inline constexpr std::uint32_t no_slot = 0xFFFF'FFFF;
 
 /// Tells what the descriptor stands for from what else it may stand for later; 0: nothing.
@@ -241,6 +245,8 @@ struct resource_core::parts final : public resource_loop {
     void tell_liveness(liveness_input input) noexcept;
     void tell(resource_event event) const noexcept;
     void answer_start(const slot_counts& counts) noexcept;
+    /// Lets start() go on, after the states that belong to its answer were told.
+    void end_start() noexcept;
     void note_error(const resource_error& error) noexcept;
     resource_error last_error() const;
 
@@ -333,6 +339,7 @@ struct resource_core::parts final : public resource_loop {
     std::atomic<std::uint32_t> resized_from_{0};  ///< the maximum before; 0: not resized
     std::atomic<std::uint32_t> suspend_told_{0};  ///< 1 suspended, 2 resumed; 0 nothing new
     std::atomic<std::uint32_t> start_word_{0};    ///< 1 started, 2 failed
+    std::uint32_t start_answer_ = 0;              ///< the same, of the I/O thread, a moment before
     std::atomic<std::uint32_t> end_word_{0};      ///< 1: everything is closed or forced
     std::atomic<std::int64_t> end_at_{0};         ///< the shutdown's deadline; 0: none
     std::atomic<bool> ended_{false};              ///< no turn runs any more

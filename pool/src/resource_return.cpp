@@ -188,12 +188,15 @@ void resource_core::parts::after_return(std::uint64_t door) noexcept {
 
 void resource_core::parts::reject(std::uint32_t slot, std::uint8_t verdict) noexcept {
     lease_block& block = leases_[slot];
-    // relaxed: this thread's own; flags that came in between do not matter to a verdict
-    const std::uint64_t word = block.word.load(std::memory_order_relaxed);
-    // release: pairs with take_return(); the generation stays, since nobody got a lease
-    block.word.store(
-        lease_word::make(lease_word::generation(word), slot_phase::returning, 0, verdict),
-        std::memory_order_release);
+    std::uint64_t word = block.word.load(std::memory_order_relaxed);  // relaxed: the CAS decides
+    std::uint64_t to = 0;
+    do {
+        // Wanted back meanwhile: it is not made idle again.
+        to = lease_word::make(lease_word::generation(word), slot_phase::returning,
+                              word & lease_word::retire, verdict);
+        // release: pairs with take_return(); the generation stays, since nobody got a lease
+    } while (!block.word.compare_exchange_weak(word, to, std::memory_order_release,
+                                               std::memory_order_relaxed));
     leave();
     to_loop({.kind = return_notice::what::slot, .slot = slot});
     look_after_leave();

@@ -92,7 +92,8 @@ class layers {
 
 given_settings settings_of_environment(const setting_map& environment) {
     given_settings given;
-    for (const auto& [variable, text] : environment) {
+    for (const auto& each : environment) {
+        const std::string& variable = each.first;
         if (!variable.starts_with("POOL_") && variable != "DATABASE_URL") {
             continue;
         }
@@ -105,7 +106,7 @@ given_settings settings_of_environment(const setting_map& environment) {
                 "unknown variable " + variable.substr(0, 64) + ". Suggestion: Did you mean " +
                 detail::nearest_variable(variable) + "? Rename it, or unset it");
         } else {
-            given.settings.push_back({std::string{*key}, text, variable});
+            given.settings.push_back({std::string{*key}, each.second, variable});
         }
     }
     return given;

@@ -70,9 +70,11 @@ YAML::Node section_of(YAML::Node node, const std::string& file, const std::strin
         const YAML::Node below =
             node.IsMap() ? std::as_const(node)[key] : YAML::Node{YAML::NodeType::Undefined};
         if (!below.IsDefined()) {
-            problems.push_back(place(file, node.Mark()) + ": section " + section +
-                               " must exist, and there is no key \"" + key +
-                               "\" here. Suggestion: Add it, or name another section");
+            std::string problem = place(file, node.Mark());
+            problem.append(": section ").append(section);
+            problem.append(" must exist, and there is no key \"").append(key);
+            problem.append("\" here. Suggestion: Add it, or name another section");
+            problems.push_back(std::move(problem));
             return YAML::Node{YAML::NodeType::Map};
         }
         node.reset(below);

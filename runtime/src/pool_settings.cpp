@@ -40,10 +40,17 @@ void set(pool_config& config, std::int64_t value) {
     field = static_cast<std::remove_reference_t<decltype(field)>>(value);
 }
 
+/// Both ends are legal.
+struct bounds {
+    std::int64_t low;
+    std::int64_t high;
+};
+
 template <auto... Path>
-number_setting number(std::string_view key, number_unit unit, std::int64_t low, std::int64_t high,
-                      std::string_view range, std::string_view suggestion) {
-    return {key, unit, low, high, false, range, suggestion, &get<Path...>, &set<Path...>};
+number_setting number(std::string_view key, number_unit unit, bounds legal, std::string_view range,
+                      std::string_view suggestion) {
+    return {key,   unit,       legal.low,     legal.high,   false,
+            range, suggestion, &get<Path...>, &set<Path...>};
 }
 
 constexpr auto pool = &pool_config::pool;
@@ -51,55 +58,55 @@ using P = resource_pool_params;
 
 std::vector<number_setting> make_sizes() {
     return {
-        number<pool, &P::min_size>("min_size", count, 1, 100, "from 1 to 100",
+        number<pool, &P::min_size>("min_size", count, {1, 100}, "from 1 to 100",
                                    "Set POOL_MIN_SIZE to the connections that are always in use"),
-        number<pool, &P::max_size>("max_size", count, 1, 100, "from 1 to 100",
+        number<pool, &P::max_size>("max_size", count, {1, 100}, "from 1 to 100",
                                    "Set POOL_MAX_SIZE to the connections the server can spare"),
-        number<pool, &P::reserved>("reserved", count, 0, 99, "from 0 to 99",
+        number<pool, &P::reserved>("reserved", count, {0, 99}, "from 0 to 99",
                                    "Set POOL_RESERVED to the connections kept for priority work"),
-        number<pool, &P::max_waiters>("max_waiters", count, 1, 100'000, "from 1 to 100000",
+        number<pool, &P::max_waiters>("max_waiters", count, {1, 100'000}, "from 1 to 100000",
                                       "Set POOL_MAX_WAITERS to the number of threads that acquire"),
-        number<pool, &P::max_uses>("max_queries", count, 1000, no_end, ">= 1000",
+        number<pool, &P::max_uses>("max_queries", count, {1000, no_end}, ">= 1000",
                                    "Set POOL_MAX_QUERIES to 50000: connecting costs milliseconds"),
-        number<pool, &P::startup_attempts>("startup_attempts", count, 1, 10, "from 1 to 10",
+        number<pool, &P::startup_attempts>("startup_attempts", count, {1, 10}, "from 1 to 10",
                                            "Set POOL_STARTUP_ATTEMPTS to 3"),
         number<&pool_config::retry, &reconnect_params::max_attempts>(
-            "retry_attempts", count, 1, 10, "from 1 to 10", "Set POOL_RETRY_ATTEMPTS to 3"),
+            "retry_attempts", count, {1, 10}, "from 1 to 10", "Set POOL_RETRY_ATTEMPTS to 3"),
     };
 }
 
 std::vector<number_setting> make_times() {
     return {
         number<pool, &P::acquire_timeout>(
-            "timeout", time, 1, 300 * second - 1, "> 0 and < 300 seconds",
+            "timeout", time, {1, 300 * second - 1}, "> 0 and < 300 seconds",
             "Set POOL_TIMEOUT to how long a caller can afford to wait"),
         number<pool, &P::connect_timeout>(
-            "connect_timeout", time, second, 60 * second, "from 1 to 60 seconds",
+            "connect_timeout", time, {second, 60 * second}, "from 1 to 60 seconds",
             "Set POOL_CONNECT_TIMEOUT to 5, more for a server far away"),
         number<&pool_config::command_timeout>(
-            "command_timeout", time, second, 300 * second, "from 1 to 300 seconds",
+            "command_timeout", time, {second, 300 * second}, "from 1 to 300 seconds",
             "Set POOL_COMMAND_TIMEOUT to the longest statement's time"),
-        number<pool, &P::max_idle>("max_idle_time", time, 10 * second, century, ">= 10 seconds",
+        number<pool, &P::max_idle>("max_idle_time", time, {10 * second, century}, ">= 10 seconds",
                                    "Set POOL_MAX_IDLE_TIME to 60"),
-        number<pool, &P::max_age>("max_connection_lifetime", time, 60 * second, century,
+        number<pool, &P::max_age>("max_connection_lifetime", time, {60 * second, century},
                                   ">= 60 seconds", "Set POOL_MAX_CONNECTION_LIFETIME to 3600"),
         number<pool, &P::leak_timeout>(
-            "leak_detection_timeout", time, 0, century, ">= 0 seconds (0: off)",
+            "leak_detection_timeout", time, {0, century}, ">= 0 seconds (0: off)",
             "Set POOL_LEAK_DETECTION_TIMEOUT beyond the longest honest use"),
-        number<pool, &P::probe_timeout>("probe_timeout", time, 1, 60 * second,
+        number<pool, &P::probe_timeout>("probe_timeout", time, {1, 60 * second},
                                         "from 0.001 to 60 seconds",
                                         "Set POOL_PROBE_TIMEOUT to 0.5"),
-        number<pool, &P::reset_timeout>("reset_timeout", time, 1, 60 * second,
+        number<pool, &P::reset_timeout>("reset_timeout", time, {1, 60 * second},
                                         "from 0.001 to 60 seconds", "Set POOL_RESET_TIMEOUT to 2"),
-        number<pool, &P::close_timeout>("close_timeout", time, 1, 60 * second,
+        number<pool, &P::close_timeout>("close_timeout", time, {1, 60 * second},
                                         "from 0.001 to 60 seconds", "Set POOL_CLOSE_TIMEOUT to 1"),
-        number<pool, &P::validate_after>("validate_after", time, 0, hour, "from 0 to 3600 seconds",
-                                         "Set POOL_VALIDATE_AFTER to 1"),
-        number<pool, &P::maintenance_interval>("maintenance_interval", time, 1, hour,
+        number<pool, &P::validate_after>("validate_after", time, {0, hour},
+                                         "from 0 to 3600 seconds", "Set POOL_VALIDATE_AFTER to 1"),
+        number<pool, &P::maintenance_interval>("maintenance_interval", time, {1, hour},
                                                "from 0.001 to 3600 seconds",
                                                "Set POOL_MAINTENANCE_INTERVAL to 10"),
         number<&pool_config::shutdown_timeout>(
-            "shutdown_timeout", time, 0, hour, "from 0 to 3600 seconds",
+            "shutdown_timeout", time, {0, hour}, "from 0 to 3600 seconds",
             "Set POOL_SHUTDOWN_TIMEOUT to what the supervisor allows, less a second"),
     };
 }
@@ -109,11 +116,11 @@ std::vector<number_setting> make_numbers() {
     for (const number_setting& one : make_times()) {
         all.push_back(one);
     }
-    number_setting probe = number<pool, &P::probe_interval>("probe_interval", time, 10, hour,
+    number_setting probe = number<pool, &P::probe_interval>("probe_interval", time, {10, hour},
                                                             "0 (off) or from 0.01 to 3600 seconds",
                                                             "Set POOL_PROBE_INTERVAL to 30");
     number_setting limit = number<&pool_config::server_limit>(
-        "server_limit", count, 2, 100'000, "0 (unknown) or from 2 to 100000",
+        "server_limit", count, {2, 100'000}, "0 (unknown) or from 2 to 100000",
         "Set POOL_SERVER_LIMIT to the server's max_connections, or this program's share of them");
     for (number_setting* setting : {&probe, &limit}) {
         setting->or_zero = true;
@@ -135,10 +142,10 @@ constexpr std::array<std::string_view, 2> orders{"last_used", "oldest_idle"};
 constexpr std::array<std::string_view, 2> startups{"fail_fast", "start_degraded"};
 
 void set_sizes(pool_config& config, std::size_t index) {
-    constexpr std::array<std::array<std::uint32_t, 2>, sizes.size()> bounds{
+    constexpr std::array<std::array<std::uint32_t, 2>, sizes.size()> seeds{
         {{2, 10}, {1, 10}, {1, 10}, {5, 20}}};
-    config.pool.min_size = bounds[index][0];
-    config.pool.max_size = bounds[index][1];
+    config.pool.min_size = seeds[index][0];
+    config.pool.max_size = seeds[index][1];
 }
 
 void set_health(pool_config& config, std::size_t index) {

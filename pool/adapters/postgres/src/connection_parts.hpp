@@ -6,6 +6,7 @@
 //   open:  connecting ──► working (session SQL, PREPAREs; one Sync) ──► done
 //   probe:                working (a bare Sync) ──► done
 //   reset: ending_copy ─► working (ROLLBACK; DISCARD ALL; set-up, a Sync each) ──► done
+//   close: leaving (the server's end of the connection) ──► done
 #pragma once
 
 #include <array>
@@ -35,7 +36,7 @@ enum class wait_end : std::uint8_t { ready, time_over, lost };
 
 struct connection::parts {
     /// Where the task in progress stands.
-    enum class phase : std::uint8_t { none, connecting, working, ending_copy };
+    enum class phase : std::uint8_t { none, connecting, working, ending_copy, leaving };
 
     std::shared_ptr<settings> shared;
     /// Those of the latest open.
@@ -65,6 +66,8 @@ struct connection::parts {
     resource_step begin_open();
     resource_step begin_probe();
     resource_step begin_reset();
+    resource_step begin_close() noexcept;
+    resource_step leave_on() noexcept;
     resource_step go_on();
     resource_step connect_on();
     resource_step end_copy_on();

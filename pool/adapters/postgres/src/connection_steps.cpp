@@ -2,6 +2,8 @@
 //
 // A connection's tasks in steps: open, probe, reset, close. Nothing here waits.
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <cstring>
 #include <new>
 #include <string>
@@ -27,10 +29,7 @@ resource_step connection::begin(resource_task task) noexcept {
             case resource_task::open: return in.begin_open();
             case resource_task::probe: return in.begin_probe();
             case resource_task::reset: return in.begin_reset();
-            case resource_task::close:
-                // libpq sends its farewell without waiting, since the socket is non-blocking.
-                in.end_session();
-                return {};
+            case resource_task::close: return in.begin_close();
         }
     } catch (const std::exception& failure) {
         in.error = {resource_error_kind::unavailable, {}, in.mask(failure.what())};
@@ -79,9 +78,42 @@ resource_step connection::parts::go_on() {
                 return failed();
             }
             return at == phase::working ? work_on() : end_copy_on();
+        case phase::leaving: return leave_on();
         case phase::none: break;
     }
     return {.state = error ? step_state::failed : step_state::done, .fd = -1};
+}
+
+resource_step connection::parts::begin_close() noexcept {
+    // The slot is free for another connection once the server has let go of this one: else it would
+    // see more of them than the pool's maximum. Under TLS or GSS the farewell is libpq's own, which
+    // is sent without waiting and waits for nothing.
+    static constexpr std::array<char, 5> farewell{'X', 0, 0, 0, 4};
+    const bool plain = pg && in_this_process() && PQstatus(session()) == CONNECTION_OK &&
+                       PQsslInUse(session()) == 0 && PQgssEncInUse(session()) == 0 &&
+                       PQflush(session()) == 0;
+    if (!plain || ::send(PQsocket(session()), farewell.data(), farewell.size(),
+                         MSG_NOSIGNAL | MSG_DONTWAIT) != static_cast<ssize_t>(farewell.size())) {
+        end_session();
+        return {};
+    }
+    at = phase::leaving;
+    return {.state = step_state::wants_read, .fd = PQsocket(session())};
+}
+
+resource_step connection::parts::leave_on() noexcept {
+    std::array<char, 512> unread{};
+    for (;;) {
+        const ssize_t got = ::recv(PQsocket(session()), unread.data(), unread.size(), MSG_DONTWAIT);
+        if (got > 0 || (got < 0 && errno == EINTR)) {
+            continue;  // a notice, on its way before the farewell arrived
+        }
+        if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            return {.state = step_state::wants_read, .fd = PQsocket(session())};
+        }
+        end_session();
+        return {};
+    }
 }
 
 resource_step connection::parts::begin_open() {

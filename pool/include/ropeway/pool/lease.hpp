@@ -39,7 +39,8 @@ struct lease_ticket {
 };
 
 /// Ownership: the resource, until it is given back or destroyed with the lease. A lease may outlive
-/// its pool's shutdown (then its resource was dropped: get() is null) but not the pool object.
+/// its pool's shutdown (then its connection was cut, and every use of it fails as one whose other
+/// end is gone) but not the pool object.
 /// Allocation: none.
 template <class R>
 class [[nodiscard]] lease {

@@ -113,7 +113,8 @@ class resource_pool {
     /// Closes idle ones now and leased ones at their return; the minimum is opened anew. For
     /// rotated credentials or a moved server.
     void soft_evict() noexcept { core_.soft_evict(); }
-    /// New acquires fail with `suspended`, waiting ones stay; leases go on.
+    /// New acquires fail with `suspended`; those that wait stay in the queue, unserved, until
+    /// resume() or their deadline; leases go on.
     void suspend() noexcept { core_.suspend(); }
     void resume() noexcept { core_.resume(); }
     /// Refuses new acquires, ends waits, waits for leases until the deadline, closes, joins. What

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The life of a resource in a pool, in virtual time: why one is replaced, what hooks may say, and
+// what is told of leases that are held too long.
+#include <chrono>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <ropeway/pool/resource_pool.hpp>
+#include <ropeway/pool/testing/fake_server.hpp>
+#include <ropeway/pool/testing/virtual_time.hpp>
+
+#include "ropeway_test.hpp"
+
+using namespace std::chrono_literals;
+using ropeway::close_reason;
+using ropeway::resource_event_kind;
+using ropeway::testing::fake_resource;
+using ropeway::testing::fake_server;
+using ropeway::testing::virtual_time;
+using fake_pool = ropeway::resource_pool<fake_resource>;
+
+namespace {
+
+struct life {
+    life() {
+        params.name = "lived in";
+        params.min_size = 1;
+        params.max_size = 4;
+        params.time = &time;
+        params.seed = 7;
+        params.observer = [this](const ropeway::resource_event& event) {
+            ++told[event.kind];
+            if (event.kind == resource_event_kind::closed) {
+                reasons.push_back(event.reason);
+            }
+        };
+    }
+    virtual_time time;
+    fake_server server{time};
+    ropeway::resource_pool_params params;
+    std::map<resource_event_kind, int> told;
+    std::vector<close_reason> reasons;
+};
+
+using reasons_of = std::vector<close_reason>;
+
+}  // namespace
+
+TEST_CASE("a resource is replaced after so many leases, and statements count as leases") {
+    life l;
+    l.params.max_uses = 3;
+    fake_pool pool(l.server.maker(), l.params);
+    REQUIRE_FALSE(pool.start().has_value());
+    for (int i = 0; i != 2; ++i) {
+        CHECK(pool.acquire()->number() == 1);
+    }
+    CHECK(pool.acquire()->number() == 1);
+    l.time.advance(10ms);
+    CHECK(l.reasons == reasons_of{close_reason::uses});
+    auto got = pool.acquire();
+    CHECK(got->number() == 2);
+    got.held().add_uses(2);
+    got.held().reset();
+    l.time.advance(10ms);
+    CHECK(pool.acquire()->number() == 3);
+    CHECK(pool.snapshot().closed[static_cast<std::size_t>(close_reason::uses)] == 2);
+}
+
+TEST_CASE("age ends a resource that is never idle at its return, and not all at one time") {
+    life l;
+    l.params.min_size = 4;
+    l.params.max_age = 100s;
+    l.params.max_age_jitter = 0.2;
+    l.params.leak_timeout = 0ms;
+    fake_pool pool(l.server.maker(), l.params);
+    REQUIRE_FALSE(pool.start().has_value());
+    std::vector<int> closed_at(4, 0);
+    for (int second = 1; second <= 101; ++second) {
+        std::vector<ropeway::lease<fake_resource>> held;
+        for (int i = 0; i != 4; ++i) {
+            held.push_back(pool.acquire().take());
+        }
+        l.time.advance(1s);
+        held.clear();
+        l.time.advance(5ms);
+        for (std::size_t i = 0; i != l.reasons.size() && i != 4; ++i) {
+            if (closed_at[i] == 0) {
+                closed_at[i] = second;
+            }
+        }
+    }
+    REQUIRE(l.reasons.size() == 4);
+    for (std::size_t i = 0; i != 4; ++i) {
+        CHECK(l.reasons[i] == close_reason::age);
+        CHECK(closed_at[i] >= 79);
+    }
+    CHECK(closed_at[0] != closed_at[3]);
+    CHECK(pool.snapshot().total == 4);
+    CHECK(l.server.misuses().empty());
+}
+
+TEST_CASE("what lies idle above the minimum is closed in time, and it is told once") {
+    life l;
+    l.params.max_idle = 60s;
+    l.params.maintenance_interval = 10s;
+    fake_pool pool(l.server.maker(), l.params);
+    REQUIRE_FALSE(pool.start().has_value());
+    {
+        std::vector<ropeway::lease<fake_resource>> held;
+        for (int i = 0; i != 4; ++i) {
+            held.push_back(pool.acquire().take());
+        }
+    }
+    l.time.advance(59s);
+    CHECK(pool.snapshot().total == 4);
+    l.time.advance(12s);
+    CHECK(pool.snapshot().total == 1);
+    CHECK(l.told[resource_event_kind::shrunk] == 1);
+    l.time.advance(1h);
+    CHECK(pool.snapshot().total == 1);
+}
+
+TEST_CASE("soft_evict closes idle ones now and leased ones at their return") {
+    life l;
+    l.params.min_size = 2;
+    fake_pool pool(l.server.maker(), l.params);
+    REQUIRE_FALSE(pool.start().has_value());
+    auto held = pool.acquire();
+    REQUIRE(held);
+    pool.soft_evict();
+    l.time.advance(20ms);
+    CHECK(l.reasons == reasons_of{close_reason::evicted});
+    CHECK(held->use());
+    held.held().reset();
+    l.time.advance(20ms);
+    CHECK(l.reasons == reasons_of{close_reason::evicted, close_reason::evicted});
+    CHECK(pool.snapshot().idle == 2);
+    CHECK(l.server.counts().farewells == 2);
+}
+
+TEST_CASE("each hook is asked at its place, and its no is obeyed") {
+    life l;
+    int connects = 0;
+    int closes = 0;
+    bool lend = true;
+    bool keep = true;
+    l.params.hooks.on_connect = [&](ropeway::pooled_resource&) { return ++connects != 1; };
+    l.params.hooks.before_acquire = [&](ropeway::pooled_resource&) {
+        return std::exchange(lend, true);
+    };
+    l.params.hooks.after_release = [&](ropeway::pooled_resource&) {
+        return std::exchange(keep, true);
+    };
+    l.params.hooks.on_close = [&](ropeway::pooled_resource&) { ++closes; };
+    fake_pool pool(l.server.maker(), l.params);
+    REQUIRE_FALSE(pool.start().has_value());
+    CHECK(connects == 2);  // the first was refused
+    CHECK(closes == 1);
+    lend = false;
+    CHECK(pool.acquire()->number() == 3);
+    keep = false;
+    pool.acquire().held().reset();
+    l.time.advance(20ms);
+    CHECK(l.reasons == reasons_of(3, close_reason::hook));
+    CHECK(closes == 3);
+    CHECK(pool.snapshot().total == 1);
+}
+
+TEST_CASE("the resource that lay idle longest is lent first where the pool is told so") {
+    life l;
+    l.params.min_size = 3;
+    l.params.max_size = 3;
+    l.params.order = ropeway::idle_order::oldest_idle;
+    fake_pool pool(l.server.maker(), l.params);
+    REQUIRE_FALSE(pool.start().has_value());
+    std::vector<std::uint64_t> lent;
+    for (int i = 0; i != 7; ++i) {
+        l.time.advance(1ms);
+        lent.push_back(pool.acquire()->number());
+    }
+    CHECK(lent == std::vector<std::uint64_t>{1, 2, 3, 1, 2, 3, 1});
+}
+
+TEST_CASE("a lease held too long is reported once, and that it came back after all") {
+    life l;
+    l.params.leak_timeout = 10s;
+    fake_pool pool(l.server.maker(), l.params);
+    REQUIRE_FALSE(pool.start().has_value());
+    auto held = pool.acquire();
+    REQUIRE(held);
+    l.time.advance(9s);
+    CHECK(l.told[resource_event_kind::leak] == 0);
+    l.time.advance(1100ms);
+    CHECK(l.told[resource_event_kind::leak] == 1);
+    CHECK(pool.snapshot().overdue == 1);
+    CHECK(pool.snapshot().recent_leaks == 1);
+    CHECK(pool.snapshot().state == ropeway::pool_state::degraded);
+    REQUIRE(pool.holders().size() == 1);
+    CHECK(pool.holders()[0].overdue);
+    CHECK(pool.holders()[0].site.find("resource_life_test.cpp") != std::string::npos);
+    l.time.advance(20s);
+    CHECK(l.told[resource_event_kind::leak] == 1);
+    CHECK(l.told[resource_event_kind::leak_returned] == 0);
+    held.held().reset();
+    l.time.settle();
+    CHECK(l.told[resource_event_kind::leak_returned] == 1);
+    CHECK(pool.snapshot().leaks == 1);
+    CHECK(pool.snapshot().overdue == 0);
+    l.time.advance(61s);
+    CHECK(pool.snapshot().recent_leaks == 0);
+    CHECK(pool.snapshot().state == ropeway::pool_state::healthy);
+}
+
+TEST_CASE("an idle connection whose end is seen is replaced before anybody asks for it") {
+    life l;
+    l.params.min_size = 2;
+    l.server.use_descriptors(true);
+    fake_pool pool(l.server.maker(), l.params);
+    REQUIRE_FALSE(pool.start().has_value());
+    CHECK(l.server.kill(1));
+    l.time.advance(60ms);
+    CHECK(l.reasons == reasons_of{close_reason::failed_check});
+    CHECK(pool.snapshot().idle == 2);
+    CHECK(l.server.counts().alive_now == 2);
+}
+
+TEST_CASE("an open that hangs ends at its own deadline and never holds up the others") {
+    life l;
+    l.params.connect_timeout = 500ms;
+    fake_pool pool(l.server.maker(), l.params);
+    REQUIRE_FALSE(pool.start().has_value());
+    auto held = pool.acquire();
+    REQUIRE(held);
+    l.server.set_silent(true);
+    const auto began = l.time.now();
+    auto none = pool.acquire(2s);
+    REQUIRE_FALSE(none);
+    CHECK(l.time.now() - began == 2s);
+    CHECK(pool.snapshot().open_failed >= 2);
+    l.server.set_silent(false);
+    CHECK(pool.acquire(1s));
+    CHECK(l.server.misuses().empty());
+}
+
+TEST_CASE("times and counts of what happened are exact on the pool's clock") {
+    life l;
+    fake_pool pool(l.server.maker(), l.params);
+    REQUIRE_FALSE(pool.start().has_value());
+    for (int i = 0; i != 10; ++i) {
+        auto got = pool.acquire();
+        REQUIRE(got);
+        l.time.advance(5ms);
+    }
+    const auto times = pool.times();
+    CHECK(times.hold.count() == 10);
+    CHECK(times.hold.min() == 5'000'000);
+    CHECK(times.hold.max() == 5'000'000);
+    CHECK(times.wait.count() == 10);
+    CHECK(times.create.count() == 1);
+    CHECK(times.create.max() == 2'000'000);
+    CHECK(pool.snapshot().immediate == 10);
+    CHECK(pool.snapshot().peak_active == 1);
+}
