@@ -45,6 +45,10 @@
 
 namespace ropeway::detail {
 
+/// While leases go on, how often the pool looks which slots have become idle and are to be watched:
+/// a descriptor that is in use is not polled, or each answer would wake the thread.
+inline constexpr std::chrono::milliseconds watch_every{50};
+
 inline constexpr std::uint32_t no_slot = 0xFFFF'FFFF;
 
 /// Tells what the descriptor stands for from what else it may stand for later; 0: nothing.

@@ -147,22 +147,33 @@ void rig::start() {
     REQUIRE_FALSE(failed.has_value());
 }
 
+bool rig::say_unless(bool came_true) const {
+    if (!came_true) {
+        const auto now = pool_->snapshot();
+        UNSCOPED_INFO("idle " << now.idle << " active " << now.active << " opening " << now.opening
+                              << " closing " << now.closing << " quarantined " << now.quarantined
+                              << '\n'
+                              << seen_->text());
+    }
+    return came_true;
+}
+
 bool rig::wait_idle(std::uint32_t count, std::chrono::milliseconds patience) {
-    return wait_until(
+    return say_unless(wait_until(
         [&] {
             const auto now = pool_->snapshot();
             return now.idle == count && now.active == 0 && now.opening == 0 && now.closing == 0;
         },
-        patience);
+        patience));
 }
 
 bool rig::wait_calm(std::uint32_t least, std::chrono::milliseconds patience) {
-    return wait_until(
+    return say_unless(wait_until(
         [&] {
             const auto now = pool_->snapshot();
             return now.idle >= least && now.active == 0 && now.opening == 0 && now.closing == 0;
         },
-        patience);
+        patience));
 }
 
 bool rig::wait_total(std::uint32_t least, std::chrono::milliseconds patience) {

@@ -121,6 +121,7 @@ class rig {
 
   private:
     void check_books();
+    [[nodiscard]] bool say_unless(bool came_true) const;
 
     std::size_t descriptors_before_;
     std::shared_ptr<seen_events> seen_ = std::make_shared<seen_events>();

