@@ -74,7 +74,7 @@ struct lease_holder {
 /// How a shutdown went.
 struct resource_shutdown_report {
     std::uint32_t closed = 0;            ///< with a farewell or while idle
-    std::vector<lease_holder> forced{};  ///< held beyond the deadline; their owners keep a dead one
+    std::vector<lease_holder> forced{};  ///< held beyond the deadline: cut off
     std::chrono::nanoseconds lasted{};
     std::string pool{};  ///< its name
     [[nodiscard]] bool clean() const noexcept { return forced.empty(); }
