@@ -476,7 +476,7 @@ TEST_CASE("health is asked a thousand times a second and more, also while reconn
     // The best of some rounds: the host may be busy.
     double best_rate = 0;
     auto best_p99 = std::chrono::nanoseconds::max();
-    for (int round = 0; round != 30 && (best_rate <= 1000 || best_p99 >= 10ms); ++round) {
+    for (int round = 0; round != 10 && (best_rate <= 1000 || best_p99 >= 10ms); ++round) {
         ropeway::histogram times;
         const auto begin = std::chrono::steady_clock::now();
         for (int i = 0; i != 100; ++i) {
@@ -492,8 +492,10 @@ TEST_CASE("health is asked a thousand times a second and more, also while reconn
     }
     say("health_json: %.0f per second, p99 %.3f ms\n", best_rate,
         std::chrono::duration<double, std::milli>{best_p99}.count());
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)  // which slow it down
     CHECK(best_rate > 1000);
     CHECK(best_p99 < 10ms);
+#endif
     const nlohmann::json told = parsed(rt.health_json());
     CHECK(told["status"] != "healthy");
     CHECK(told["pools"][0]["statistics"]["total_connections"] == 0);
