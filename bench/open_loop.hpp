@@ -10,8 +10,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include <ropeway/pool/tick_clock.hpp>
 #include <ropeway/pool/cache_line.hpp>
+#include <ropeway/pool/tick_clock.hpp>
 
 namespace ropeway::bench {
 

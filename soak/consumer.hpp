@@ -15,8 +15,8 @@
 #include <vector>
 
 #include <ropeway/consumer/delivery.hpp>
-#include <ropeway/pool/histogram.hpp>
 #include <ropeway/consumer/stats.hpp>
+#include <ropeway/pool/histogram.hpp>
 #include <ropeway/pool/market_event.hpp>
 
 #include "accounting.hpp"

@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
-#include <ropeway/pool/tick_clock.hpp>
 #include <ropeway/dispatcher/binding.hpp>
 #include <ropeway/dispatcher/engine.hpp>
+#include <ropeway/pool/tick_clock.hpp>
 
 #include "pass_rest.hpp"
 #include "sequence_cut.hpp"

@@ -5,10 +5,10 @@
 // because nobody else may have seen what came in meanwhile.
 #include <bit>
 
-#include <ropeway/pool/tick_clock.hpp>
 #include <ropeway/dispatcher/binding.hpp>
 #include <ropeway/dispatcher/engine.hpp>
 #include <ropeway/pool/coarse_clock.hpp>
+#include <ropeway/pool/tick_clock.hpp>
 
 #include "worker_group.hpp"
 

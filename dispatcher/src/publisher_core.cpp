@@ -7,11 +7,11 @@
 #include <bit>
 #include <utility>
 
-#include <ropeway/pool/tick_clock.hpp>
 #include <ropeway/dispatcher/engine.hpp>
 #include <ropeway/pool/coarse_clock.hpp>
 #include <ropeway/pool/site.hpp>
 #include <ropeway/pool/thread_number.hpp>
+#include <ropeway/pool/tick_clock.hpp>
 
 #include "mask_table.hpp"
 

@@ -5,10 +5,10 @@
 #include <bit>
 #include <mutex>
 
-#include <ropeway/pool/tick_clock.hpp>
 #include <ropeway/dispatcher/engine.hpp>
 #include <ropeway/dispatcher/intake.hpp>
 #include <ropeway/pool/site.hpp>
+#include <ropeway/pool/tick_clock.hpp>
 
 #include "failure_queue.hpp"
 #include "worker_group.hpp"

@@ -8,9 +8,9 @@
 #include <mutex>
 #include <utility>
 
-#include <ropeway/pool/tick_clock.hpp>
 #include <ropeway/dispatcher/engine.hpp>
 #include <ropeway/pool/site.hpp>
+#include <ropeway/pool/tick_clock.hpp>
 
 #include "system.hpp"
 #include "worker_group.hpp"

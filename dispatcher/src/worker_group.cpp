@@ -12,8 +12,8 @@
 #include <stdexcept>
 #include <utility>
 
-#include <ropeway/pool/tick_clock.hpp>
 #include <ropeway/dispatcher/engine.hpp>
+#include <ropeway/pool/tick_clock.hpp>
 
 #include "supervisor.hpp"
 #include "system.hpp"

@@ -16,7 +16,6 @@
 #include <type_traits>
 #include <utility>
 
-#include <ropeway/pool/tick_clock.hpp>
 #include <ropeway/consumer/delivery.hpp>
 #include <ropeway/consumer/failure.hpp>
 #include <ropeway/consumer/failure_sink.hpp>
@@ -24,6 +23,7 @@
 #include <ropeway/consumer/throw_site.hpp>
 #include <ropeway/pool/event_traits.hpp>
 #include <ropeway/pool/pooled.hpp>
+#include <ropeway/pool/tick_clock.hpp>
 
 namespace ropeway {
 

@@ -18,7 +18,6 @@
 #include <string_view>
 #include <vector>
 
-#include <ropeway/pool/tick_clock.hpp>
 #include <ropeway/consumer/failure_sink.hpp>
 #include <ropeway/consumer/stats.hpp>
 #include <ropeway/dispatcher/executor.hpp>
@@ -29,6 +28,7 @@
 #include <ropeway/dispatcher/threading.hpp>
 #include <ropeway/pool/recycler.hpp>
 #include <ropeway/pool/slot_pool.hpp>
+#include <ropeway/pool/tick_clock.hpp>
 
 namespace ropeway {
 struct intake_params;

@@ -15,7 +15,6 @@
 #include <string_view>
 #include <vector>
 
-#include <ropeway/pool/histogram.hpp>
 #include <ropeway/dispatcher/fanout_sample.hpp>
 #include <ropeway/dispatcher/publish_result.hpp>
 #include <ropeway/dispatcher/report.hpp>
@@ -23,6 +22,7 @@
 #include <ropeway/dispatcher/ring.hpp>
 #include <ropeway/dispatcher/subscription_core.hpp>
 #include <ropeway/dispatcher/threading.hpp>
+#include <ropeway/pool/histogram.hpp>
 #include <ropeway/pool/slab.hpp>
 #include <ropeway/pool/thread_number.hpp>
 

@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
-#include <ropeway/pool/histogram.hpp>
 #include <ropeway/consumer/stats.hpp>
+#include <ropeway/pool/histogram.hpp>
 
 namespace ropeway {
 

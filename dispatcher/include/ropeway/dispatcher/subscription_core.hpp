@@ -12,11 +12,11 @@
 #include <string>
 #include <vector>
 
-#include <ropeway/pool/histogram.hpp>
 #include <ropeway/consumer/stats.hpp>
 #include <ropeway/dispatcher/params.hpp>
 #include <ropeway/dispatcher/ring.hpp>
 #include <ropeway/dispatcher/threading.hpp>
+#include <ropeway/pool/histogram.hpp>
 #include <ropeway/pool/slot.hpp>
 
 namespace ropeway {

@@ -59,12 +59,12 @@ enum class resource_event_kind : std::uint8_t {
     acquire_failed,  ///< a caller got none: `error` (its kind), `lasted`: its wait, `count`: so
                      ///< many so far. Bounded: of a storm some are told, and later than they
                      ///< happened
-    check_failed,   ///< an idle one was dead or did not answer: `resource`, `error`
-    closed,         ///< `resource`, `reason`, `lasted`: its age
-    lost,           ///< connectivity is lost: nothing is open any more, `error`
-    retry,          ///< a reconnection attempt begins: `count` from 1, `lasted`: the planned delay
-    recovered,      ///< `count` idle of `limit` open; `lasted`: since lost
-    state_changed,  ///< `from_state`, `to_state`
+    check_failed,    ///< an idle one was dead or did not answer: `resource`, `error`
+    closed,          ///< `resource`, `reason`, `lasted`: its age
+    lost,            ///< connectivity is lost: nothing is open any more, `error`
+    retry,           ///< a reconnection attempt begins: `count` from 1, `lasted`: the planned delay
+    recovered,       ///< `count` idle of `limit` open; `lasted`: since lost
+    state_changed,   ///< `from_state`, `to_state`
     liveness_changed,  ///< `from_liveness`, `to_liveness`
     shrunk,            ///< from `limit` to `count` resources
     leak,              ///< held too long: `resource`, `lasted`, `site`, `stack`

@@ -117,8 +117,8 @@ class resource_pool {
     /// resume() or their deadline; leases go on.
     void suspend() noexcept { core_.suspend(); }
     void resume() noexcept { core_.resume(); }
-    /// Refuses new acquires, ends waits, waits for leases until the deadline, closes, joins. What is
-    /// held then is cut and listed; it ends at its return. Further calls return the same report.
+    /// Refuses new acquires, ends waits, waits for leases until the deadline, closes, joins. What
+    /// is held then is cut and listed; it ends at its return. Further calls return the same report.
     resource_shutdown_report shutdown(std::chrono::nanoseconds deadline) {
         return core_.shutdown(deadline);
     }
