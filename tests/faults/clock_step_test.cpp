@@ -81,7 +81,7 @@ TEST_CASE("a step of the wall clock moves no deadline, no wait, no age and no re
         CHECK(statement <= allowed_overrun);
         held.held().reset();
         // ... and while connections are made anew.
-        CHECK(answers(ride.pool(), 2s));
+        CHECK(answers(ride.pool(), 10s));
         const auto now = ride->snapshot();
         CHECK(now.age < 1min);
         CHECK(now.longest_wait_60s < 10s);

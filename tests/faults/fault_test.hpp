@@ -15,6 +15,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -134,22 +135,23 @@ class rig {
 /// Open descriptors of this process.
 [[nodiscard]] std::size_t open_descriptors();
 
-/// How late the machine itself is while this lives: a thread that waits for deadlines and records
-/// by how much it misses them, and the time the asking thread was ready but did not run.
+/// How late the machine itself is while this lives: on each processor a thread waits for deadlines
+/// and records by how much it misses them at worst; and the time the asking thread was ready but
+/// did not run. A host may take one processor away and leave the others.
 class host_jitter {
   public:
     host_jitter();
     host_jitter(const host_jitter&) = delete;
     host_jitter& operator=(const host_jitter&) = delete;
     ~host_jitter();
-    /// The worst so far.
+    /// The worst so far, of all processors together: what is measured may have met each of them.
     [[nodiscard]] std::chrono::nanoseconds worst() const;
 
   private:
     std::chrono::nanoseconds began_waiting_{};
-    std::atomic<std::int64_t> worst_ns_{0};
+    std::deque<std::atomic<std::int64_t>> worst_ns_{};  ///< one each
     std::atomic<bool> ended_{false};
-    std::thread thread_;
+    std::vector<std::thread> threads_{};
 };
 
 /// How much later than `limit` a call returned, less what the machine itself was late by.

@@ -93,7 +93,7 @@ TEST_CASE("A deadline under TLS is kept, and its cancel request reaches the serv
     const auto session = open_session(verified());
     const auto begun = std::chrono::steady_clock::now();
     CHECK(session->exec("SELECT pg_sleep(30)", 50ms).error().kind == resource_error_kind::timeout);
-    CHECK(std::chrono::steady_clock::now() - begun < 150ms);
+    CHECK(std::chrono::steady_clock::now() - begun < 1s);
     CHECK(wait_until(
         [] {
             return tls_server().value(
