@@ -22,11 +22,11 @@ std::chrono::nanoseconds waited_for_a_processor() {
     return std::chrono::nanoseconds{waited};
 }
 
-std::vector<int> processors_of_this_process() {
+std::vector<std::size_t> processors_of_this_process() {
     cpu_set_t set{};
-    std::vector<int> out;
+    std::vector<std::size_t> out;
     if (sched_getaffinity(0, sizeof set, &set) == 0) {
-        for (int one = 0; one < CPU_SETSIZE; ++one) {
+        for (std::size_t one = 0; one < CPU_SETSIZE; ++one) {
             if (CPU_ISSET(one, &set)) {
                 out.push_back(one);
             }
@@ -35,7 +35,7 @@ std::vector<int> processors_of_this_process() {
     return out;
 }
 
-void stay_on(int processor) {
+void stay_on(std::size_t processor) {
     cpu_set_t set{};
     CPU_SET(processor, &set);
     (void)sched_setaffinity(0, sizeof set, &set);
@@ -259,7 +259,7 @@ std::size_t open_descriptors() {
 }
 
 host_jitter::host_jitter() : began_waiting_(waited_for_a_processor()) {
-    for (const int processor : processors_of_this_process()) {
+    for (const std::size_t processor : processors_of_this_process()) {
         std::atomic<std::int64_t>& worst = worst_ns_.emplace_back(0);
         threads_.emplace_back([this, processor, &worst] {
             stay_on(processor);
