@@ -61,6 +61,13 @@ class tries {
     std::vector<std::chrono::nanoseconds> all_{};
 };
 
+/// Under sanitizers what is measured says nothing of the library.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+inline constexpr int slower = 50;
+#else
+inline constexpr int slower = 1;
+#endif
+
 /// Of `rounds` rounds the one whose `share` is least; all are printed.
 template <class F>
 [[nodiscard]] std::chrono::nanoseconds best_of(int rounds, double share, const char* what,
