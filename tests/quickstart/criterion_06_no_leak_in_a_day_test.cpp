@@ -125,6 +125,9 @@ void service_day::check_books(const char* when) {
     CHECK(counts.most_alive <= found.max_size);
 }
 
+/// Sanitizers make an hour of it take ten seconds.
+constexpr unsigned hours = slower == 1 ? 24 : 3;
+
 void service_day::run() {
     const auto begun = time_.now();
     REQUIRE_FALSE(pool_.start().has_value());
@@ -134,7 +137,7 @@ void service_day::run() {
     }
     hour(0);
     const std::size_t first_hour = bytes_in_use();
-    for (unsigned i = 1; i < 24; ++i) {
+    for (unsigned i = 1; i < hours; ++i) {
         hour(i);
     }
     const std::size_t last_hour = bytes_in_use();
@@ -143,19 +146,19 @@ void service_day::run() {
         one.finish();
     }
     time_.advance(2min);
-    CHECK(time_.now() - begun >= 24h);
+    CHECK(time_.now() - begun >= hours * 1h);
     check_books("after a day");
     const auto counts = server_.counts();
     ropeway_test::say(
-        "24 h: %llu leases, %llu failed in outages, %llu connections opened, %llu killed; in use "
-        "after 1 h %zu bytes, after 24 h %zu\n",
-        static_cast<unsigned long long>(tally_.leases),
+        "%u h: %llu leases, %llu failed in outages, %llu connections opened, %llu killed; in use "
+        "after 1 h %zu bytes, at the end %zu\n",
+        hours, static_cast<unsigned long long>(tally_.leases),
         static_cast<unsigned long long>(tally_.failures),
         static_cast<unsigned long long>(counts.opened),
         static_cast<unsigned long long>(counts.kills), first_hour, last_hour);
     CHECK(tally_.failures_while_up == 0);
-    CHECK(tally_.leases > 10'000);
-    CHECK(counts.kills > 200);
+    CHECK(tally_.leases > hours * 400);
+    CHECK(counts.kills > hours * 8);
     if (measures_memory) {
         // What waits, and errors in flight, differ from hour to hour by some hundred bytes.
         CHECK(last_hour <= first_hour + 16'384);
