@@ -61,8 +61,10 @@ unsubscribe_report engine::remove_subscription(subscription_core& sub, leaving h
             gives_up = end_of_wait(patience_after_stop);
         }
         if (left && (now >= until || now >= gives_up)) {
-            report.discarded_critical += lag_of(sub, ring_class::critical);  // the backlogs
-            report.discarded += lag_of(sub, ring_class::critical);
+            // The backlogs. Drained: what is left came later.
+            const std::uint64_t kept = report.drained ? 0 : lag_of(sub, ring_class::critical);
+            report.discarded_critical += kept;
+            report.discarded += kept;
             leave_to_worker(sub);
             end_if_idle(sub);  // it came back in between
             return report;
@@ -148,8 +150,9 @@ bool engine::drained_of(subscription_core& sub, publisher_core& from) noexcept {
 }
 
 void engine::abandon(subscription_core& sub, unsubscribe_report& report) noexcept {
-    // What its worker holds is its own; what lies in the rings goes without it.
-    report.discarded += lag_of(sub, ring_class::market);
+    // What its worker holds is its own; what lies in the rings goes without it. Drained, it came
+    // after the cut, and its worker has only not yet let go.
+    report.discarded += report.drained ? 0 : lag_of(sub, ring_class::market);
     for (const auto& from : publishers()) {
         cursor_block& market = from->rings[0].cursors[sub.number];
         // Relaxed: the barrier orders it; pairs with take_range().
@@ -157,7 +160,7 @@ void engine::abandon(subscription_core& sub, unsubscribe_report& report) noexcep
         const ring& places = from->rings[1];
         cursor_block& critical = places.cursors[sub.number];
         const std::uint64_t at = cursor_word::position(close_cursor(critical));
-        const std::uint64_t left = from->committed(ring_class::critical) - at;
+        const std::uint64_t left = report.drained ? 0 : from->committed(ring_class::critical) - at;
         report.discarded += left;
         report.discarded_critical += left;
     }
