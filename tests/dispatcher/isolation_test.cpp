@@ -113,7 +113,7 @@ class alerts {
     double stalled_ms_ = 0;
 };
 
-constexpr double slower = sanitized ? 50 : 1;
+constexpr double slower = instrumented ? 50 : 1;
 /// A second in which the system takes processors away for milliseconds shows nothing of ours.
 constexpr int most_attempts = 10;
 constexpr std::size_t tries_per_second = 5;

@@ -31,8 +31,13 @@ inline constexpr bool under_asan = true;
 #else
 inline constexpr bool under_asan = false;
 #endif
-/// What is measured then says nothing of the library: counts are checked, times are not.
 inline constexpr bool sanitized = under_tsan || under_asan;
+#if defined(ROPEWAY_COVERAGE)
+inline constexpr bool instrumented = true;
+#else
+/// What is measured here says nothing of the library: counts are checked, times are not.
+inline constexpr bool instrumented = sanitized;
+#endif
 
 /// A count for stress loops: a tenth of it in sanitizer builds.
 [[nodiscard]] constexpr std::uint64_t scaled(std::uint64_t count) noexcept {
