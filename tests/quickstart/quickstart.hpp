@@ -61,8 +61,8 @@ class tries {
     std::vector<std::chrono::nanoseconds> all_{};
 };
 
-/// Under sanitizers what is measured says nothing of the library.
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+/// In instrumented builds what is measured says nothing of the library.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__) || defined(ROPEWAY_COVERAGE)
 inline constexpr int slower = 50;
 #else
 inline constexpr int slower = 1;
