@@ -54,8 +54,8 @@ struct resource_times {
     histogram wait{};  ///< of acquire(); those served at once count as 0 ns
     /// Of leases. Every lease is counted. On real time those below some milliseconds are timed one
     /// in 32 of a thread, the first among them, and stand for the others; longer ones may be shown
-    /// a few
-    /// milliseconds too long (up to 64 where none came for long). On a virtual clock each is exact.
+    /// a few milliseconds too long (up to 64 where none came for long). On a virtual clock each is
+    /// exact.
     histogram hold{};
     histogram create{};    ///< of opens that succeeded
     histogram validate{};  ///< of probes that succeeded
