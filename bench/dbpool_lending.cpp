@@ -252,7 +252,7 @@ constexpr row_defaults lending_rows{
 constexpr const char* what_both_do =
     "8 slots, free resource; ours checks the resource, counts, times waits and holds (of short "
     "ones "
-    "one in sixteen), notes site, thread and stack of each lease; the reference only lends, on ";
+    "one in 32), notes site, thread and stack of each lease; the reference only lends, on ";
 
 void add_cycles(std::vector<row>& rows, const plan& how) {
     const std::uint64_t each = 4'000'000 / how.divisor;

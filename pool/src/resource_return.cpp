@@ -19,6 +19,13 @@ constexpr auto needs_reset = static_cast<std::uint8_t>(slot_verdict::reset);
 constexpr std::uint8_t verdict_of(close_reason why) noexcept {
     return static_cast<std::uint8_t>(why);
 }
+
+/// What it is to give back a lease of `generation` where the slot's word has gone on to `word`.
+violation_kind kind_of_late_return(std::uint64_t word, std::uint32_t generation) noexcept {
+    const std::uint32_t ahead = lease_word::generation(word) - generation;
+    const bool reused = ahead > 1 || (ahead == 1 && lease_word::phase(word) == slot_phase::active);
+    return reused ? violation_kind::put_after_reuse : violation_kind::double_put;
+}
 }  // namespace
 
 std::uint8_t resource_core::parts::judge(lease_block& slot, std::uint64_t word) noexcept {
@@ -113,11 +120,7 @@ bool resource_core::parts::give_back_any(const lease_origin& from, site_id where
                       lease_word::phase(word) == slot_phase::active &&
                       ((word & lease_word::returned) != 0) == claimed;
     if (!mine) [[unlikely]] {
-        const std::uint32_t ahead = lease_word::generation(word) - from.generation;
-        const bool reused =
-            ahead > 1 || (ahead == 1 && lease_word::phase(word) == slot_phase::active);
-        report(reused ? violation_kind::put_after_reuse : violation_kind::double_put, from.slot,
-               from.generation,
+        report(kind_of_late_return(word, from.generation), from.slot, from.generation,
                {.action = slot_action::put, .site = where, .thread = thread_number()});
         return false;
     }
@@ -266,12 +269,9 @@ bool resource_core::parts::give_back(lease_ticket ticket, site where) {
                 {.core = &owner_, .slot = ticket.slot, .generation = ticket.generation}, where.id(),
                 true);
         } else {
-            const std::uint32_t ahead = lease_word::generation(word) - ticket.generation;
-            const bool reused =
-                ahead > 1 || (ahead == 1 && lease_word::phase(word) == slot_phase::active);
-            report(ahead > 0x8000'0000 ? violation_kind::foreign_pointer
-                   : reused            ? violation_kind::put_after_reuse
-                                       : violation_kind::double_put,
+            const bool never_given = lease_word::generation(word) - ticket.generation > 0x8000'0000;
+            report(never_given ? violation_kind::foreign_pointer
+                               : kind_of_late_return(word, ticket.generation),
                    ticket.slot, ticket.generation, second);
         }
     }
