@@ -16,55 +16,7 @@
 
 namespace ropeway::detail {
 
-/// Counts by bucket, and the smallest and largest value.
-class hold_cells {
-  public:
-    /// By the owner alone.
-    void record(std::uint64_t ns) noexcept {
-        // relaxed throughout: one writer, and readers want numbers
-        auto& count = counts_[histogram::bucket_of(ns)];
-        count.store(count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-        if (ns < min_.load(std::memory_order_relaxed)) {
-            min_.store(ns, std::memory_order_relaxed);
-        }
-        if (ns > max_.load(std::memory_order_relaxed)) {
-            max_.store(ns, std::memory_order_relaxed);
-        }
-    }
-    /// By anybody.
-    void record_shared(std::uint64_t ns) noexcept {
-        // relaxed throughout: numbers
-        counts_[histogram::bucket_of(ns)].fetch_add(1, std::memory_order_relaxed);
-        std::uint64_t seen = min_.load(std::memory_order_relaxed);
-        while (ns < seen && !min_.compare_exchange_weak(seen, ns, std::memory_order_relaxed,
-                                                        std::memory_order_relaxed)) {
-        }
-        seen = max_.load(std::memory_order_relaxed);
-        while (ns > seen && !max_.compare_exchange_weak(seen, ns, std::memory_order_relaxed,
-                                                        std::memory_order_relaxed)) {
-        }
-    }
-    [[nodiscard]] std::uint64_t count(std::size_t bucket) const noexcept {
-        return counts_[bucket].load(std::memory_order_relaxed);  // relaxed: a number
-    }
-    void add_to(histogram& out) const noexcept {
-        const std::uint64_t low = min_.load(std::memory_order_relaxed);   // relaxed: a number
-        const std::uint64_t high = max_.load(std::memory_order_relaxed);  // relaxed: a number
-        for (std::size_t i = 0; i != histogram::buckets; ++i) {
-            // relaxed: a number
-            const std::uint64_t n = counts_[i].load(std::memory_order_relaxed);
-            if (n != 0) {
-                // A value of the bucket; the smallest and largest ones as they were.
-                out.record(std::clamp(histogram::end_of(i), low, std::max(low, high)), n);
-            }
-        }
-    }
-
-  private:
-    std::array<std::atomic<std::uint64_t>, histogram::buckets> counts_{};
-    std::atomic<std::uint64_t> min_{~std::uint64_t{0}};
-    std::atomic<std::uint64_t> max_{0};
-};
+using hold_cells = basic_histogram_cells<std::uint64_t>;
 
 /// Leases are told apart by the pool's slow clock: those that outlast a tick or two are recorded
 /// each; of the short ones every `timed_every`th of a thread is timed by the processor's counter
@@ -111,8 +63,8 @@ class hold_times {
         histogram timed;
         std::uint64_t untimed = 0;
         for (const set& each : *sets_) {
-            each.all.add_to(all);
-            each.timed.add_to(timed);
+            all.merge(each.all.snapshot());
+            timed.merge(each.timed.snapshot());
             untimed += each.untimed.load(std::memory_order_relaxed);  // relaxed: a number
         }
         all.merge(timed);

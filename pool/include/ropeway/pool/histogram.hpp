@@ -76,7 +76,8 @@ class histogram {
     }
 
   private:
-    friend class histogram_cells;
+    template <class Count>
+    friend class basic_histogram_cells;
 
     void add(std::size_t bucket, std::uint64_t n, std::uint64_t low, std::uint64_t high) noexcept {
         counts_[bucket] += n;
@@ -91,12 +92,14 @@ class histogram {
     std::uint64_t max_ = 0;
 };
 
-class histogram_cells {
+/// `Count` bounds what one bucket can hold.
+template <class Count>
+class basic_histogram_cells {
   public:
     // Relaxed throughout: one writer at a time, handed over with what it measures, and readers want
     // numbers.
     void record(std::uint64_t ns) noexcept {
-        std::atomic<std::uint32_t>& count = counts_[histogram::bucket_of(ns)];
+        std::atomic<Count>& count = counts_[histogram::bucket_of(ns)];
         count.store(count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
         if (ns < min_.load(std::memory_order_relaxed)) {
             min_.store(ns, std::memory_order_relaxed);
@@ -104,6 +107,21 @@ class histogram_cells {
         if (ns > max_.load(std::memory_order_relaxed)) {
             max_.store(ns, std::memory_order_relaxed);
         }
+    }
+    /// As record(), by any number of threads at once.
+    void record_shared(std::uint64_t ns) noexcept {
+        counts_[histogram::bucket_of(ns)].fetch_add(1, std::memory_order_relaxed);
+        std::uint64_t seen = min_.load(std::memory_order_relaxed);
+        while (ns < seen && !min_.compare_exchange_weak(seen, ns, std::memory_order_relaxed,
+                                                        std::memory_order_relaxed)) {
+        }
+        seen = max_.load(std::memory_order_relaxed);
+        while (ns > seen && !max_.compare_exchange_weak(seen, ns, std::memory_order_relaxed,
+                                                        std::memory_order_relaxed)) {
+        }
+    }
+    [[nodiscard]] std::uint64_t count(std::size_t bucket) const noexcept {
+        return counts_[bucket].load(std::memory_order_relaxed);
     }
     void clear() noexcept {
         for (auto& count : counts_) {
@@ -117,7 +135,7 @@ class histogram_cells {
         const std::uint64_t low = min_.load(std::memory_order_relaxed);
         const std::uint64_t high = max_.load(std::memory_order_relaxed);
         for (std::size_t i = 0; i < histogram::buckets; ++i) {
-            if (const std::uint32_t n = counts_[i].load(std::memory_order_relaxed); n != 0) {
+            if (const Count n = counts_[i].load(std::memory_order_relaxed); n != 0) {
                 out.add(i, n, low, high);
             }
         }
@@ -125,9 +143,10 @@ class histogram_cells {
     }
 
   private:
-    std::array<std::atomic<std::uint32_t>, histogram::buckets> counts_{};
+    std::array<std::atomic<Count>, histogram::buckets> counts_{};
     std::atomic<std::uint64_t> min_{~std::uint64_t{0}};
     std::atomic<std::uint64_t> max_{0};
 };
+using histogram_cells = basic_histogram_cells<std::uint32_t>;
 
 }  // namespace ropeway
