@@ -82,16 +82,17 @@ bool resource_core::parts::only_ticks() noexcept {
 }
 
 void resource_core::parts::grow() noexcept {
-    // relaxed: an order
-    const std::uint32_t wanted = max_size_.load(std::memory_order_relaxed);
-    if (wanted <= tasks_.size()) {
+    // relaxed: an order. Read here only: a resize while this turn goes on, from another thread or
+    // from a hook, names slots that do not exist before the next turn.
+    most_ = max_size_.load(std::memory_order_relaxed);
+    if (most_ <= tasks_.size()) {
         return;
     }
-    leases_.make(wanted);
-    tasks_.resize(wanted);
-    fds_.reserve(wanted);
-    fd_slots_.reserve(wanted);
-    used_.store(wanted, std::memory_order_release);  // pairs with every scan: the blocks are made
+    leases_.make(most_);
+    tasks_.resize(most_);
+    fds_.reserve(most_);
+    fd_slots_.reserve(most_);
+    used_.store(most_, std::memory_order_release);  // pairs with every scan: the blocks are made
 }
 
 void resource_core::parts::set_phase(std::uint32_t slot, slot_phase phase) noexcept {
@@ -253,19 +254,17 @@ void resource_core::parts::look_at(std::uint32_t slot) noexcept {
 
 void resource_core::parts::look_at_idle() noexcept {
     const bool evict = evict_.exchange(false, std::memory_order_acquire);  // pairs with soft_evict
-    // relaxed: an order
-    const std::uint32_t most = max_size_.load(std::memory_order_relaxed);
     for (std::uint32_t slot = 0; slot != tasks_.size(); ++slot) {
         if (tasks_[slot].history.due(now_)) {
             end_rest(slot);
         }
-        const bool too_many = slot >= most;
+        const bool too_many = slot >= most_;
         const bool aged = now_ >= tasks_[slot].expires_at;
         if (evict || too_many || aged) {
             retire(slot, aged && !evict && !too_many ? close_reason::age : close_reason::evicted);
         }
     }
-    close_above(most);
+    close_above(most_);
     probe_due();
 }
 

@@ -346,6 +346,7 @@ struct resource_core::parts final : public resource_loop {
 
     // --- of the I/O thread alone ---
     std::vector<task_block> tasks_{};
+    std::uint32_t most_ = 0;  ///< max_size_ as grow() read it: the maximum for all of this turn
     std::vector<pollfd> fds_{};
     std::vector<std::uint32_t> fd_slots_{};
     resource_clock_point now_{};

@@ -15,8 +15,8 @@ constexpr std::chrono::seconds leak_window{60};
 
 void resource_core::parts::open_missing() noexcept {
     const slot_counts counts = count();
-    // relaxed (both): orders
-    const std::uint32_t most = max_size_.load(std::memory_order_relaxed);
+    const std::uint32_t most = most_;
+    // relaxed: an order. It may be newer than the maximum: bounded by it below.
     const std::uint32_t least = min_size_.load(std::memory_order_relaxed);
     const std::uint32_t taken =
         counts.open() + counts[slot_phase::opening] + counts[slot_phase::closing];

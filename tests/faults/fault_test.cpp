@@ -249,7 +249,18 @@ void rig::end_without_leak(const postgres_server& server) {
     settings_.reset();
     // A proxy of the test closes its ends of the connections when it hears of it.
     (void)wait_until([this] { return open_descriptors() == descriptors_before_; }, 2s);
+    INFO(what_is_open());
     CHECK(open_descriptors() == descriptors_before_);
+}
+
+std::string what_is_open() {
+    std::string text;
+    for (const auto& one : std::filesystem::directory_iterator{"/proc/self/fd"}) {
+        std::error_code gone;  // the listing's own is gone by now
+        const auto target = std::filesystem::read_symlink(one.path(), gone);
+        text += one.path().filename().string() + " -> " + target.string() + '\n';
+    }
+    return text;
 }
 
 std::size_t open_descriptors() {

@@ -134,6 +134,8 @@ class rig {
 
 /// Open descriptors of this process.
 [[nodiscard]] std::size_t open_descriptors();
+// Which they are, a line for each: what a failed count is read with.
+[[nodiscard]] std::string what_is_open();
 
 /// How late the machine itself is while this lives: on each processor a thread waits for deadlines
 /// and records by how much it misses them at worst; and the time the asking thread was ready but

@@ -168,6 +168,31 @@ TEST_CASE("each hook is asked at its place, and its no is obeyed") {
     CHECK(pool.snapshot().total == 1);
 }
 
+TEST_CASE("a resize in the middle of a turn counts from the next turn on") {
+    life l;
+    l.params.max_size = 2;
+    fake_pool* resized = nullptr;
+    // Called after the turn has made room for what it knew of, and before it opens what is missing.
+    l.params.hooks.on_close = [&](ropeway::pooled_resource&) {
+        if (fake_pool* const pool = std::exchange(resized, nullptr)) {
+            pool->resize(6, 8);
+        }
+    };
+    fake_pool pool(l.server.maker(), l.params);
+    REQUIRE_FALSE(pool.start().has_value());
+    resized = &pool;
+    pool.soft_evict();
+    l.time.advance(20ms);
+    CHECK(l.told[resource_event_kind::resized] == 1);
+    CHECK(pool.snapshot().idle == 6);
+    const auto counts = l.server.counts();
+    CHECK(counts.opens == 7);
+    CHECK(counts.opened == 7);
+    CHECK(counts.abandoned == 0);
+    CHECK(counts.open_now == 6);
+    CHECK(pool.shutdown(1s).clean());
+}
+
 TEST_CASE("the resource that lay idle longest is lent first where the pool is told so") {
     life l;
     l.params.min_size = 3;

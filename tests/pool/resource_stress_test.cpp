@@ -114,6 +114,35 @@ TEST_CASE("leases in and out agree, and each wait ends, however few slots there 
     }
 }
 
+TEST_CASE("a pool that grows step by step under load makes each resource once") {
+    for (unsigned run = 0; run != 100U / share; ++run) {
+        scripted_end end;
+        scripted_pool pool(made_by(end), params_of(1, 1));
+        REQUIRE_FALSE(pool.start().has_value());
+        std::vector<outcome> outs(2);
+        std::vector<std::thread> all;
+        for (unsigned i = 0; i != outs.size(); ++i) {
+            all.emplace_back([&, i] { work(pool, 200, 2 * run + i + 1, outs[i]); });
+        }
+        constexpr std::uint32_t last = 24;
+        for (std::uint32_t most = 2; most <= last; ++most) {
+            pool.resize(most, most);
+            std::this_thread::yield();
+        }
+        for (auto& each : all) {
+            each.join();
+        }
+        const auto patience = std::chrono::steady_clock::now() + 20s;
+        while (pool.snapshot().idle != last && std::chrono::steady_clock::now() < patience) {
+            std::this_thread::yield();
+        }
+        CHECK(pool.snapshot().idle == last);
+        CHECK(static_cast<std::uint32_t>(end.alive) == last);
+        CHECK(pool.shutdown(5s).clean());
+        CHECK(end.alive == 0);
+    }
+}
+
 TEST_CASE("kills, resizes, evictions and suspensions lose no lease and no waiter") {
     scripted_end end;
     scripted_pool pool(made_by(end), params_of(2, 6));
