@@ -1,30 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "system.hpp"
 
-#include <linux/membarrier.h>
 #include <linux/sched.h>
 #include <pthread.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <atomic>
-#include <chrono>
 #include <cstdint>
-#include <thread>
+
+#include <ropeway/pool/process_barrier.hpp>
 
 namespace ropeway::detail {
 
-bool prepare_barrier() noexcept {
-    return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0U, 0) == 0;
-}
+bool prepare_barrier() noexcept { return prepare_process_barrier(); }
 
-void barrier_everywhere() noexcept {
-    std::atomic_thread_fence(std::memory_order_seq_cst);  // our own stores first
-    if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0U, 0) != 0) {
-        // No membarrier: a store buffer drains within microseconds, and this runs once per stop.
-        std::this_thread::sleep_for(std::chrono::milliseconds{1});
-    }
-}
+void barrier_everywhere() noexcept { process_barrier(); }
 
 void name_this_thread(const std::string& name) noexcept {
     pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());

@@ -8,11 +8,8 @@
 
 namespace ropeway::detail {
 
-/// Asks the system for the cheap form; call before barrier_everywhere(). False: there is none.
+/// prepare_process_barrier() and process_barrier() of the pool; a simulation has its own.
 [[nodiscard]] bool prepare_barrier() noexcept;
-
-/// After it every other thread has executed a full fence at some point since the call. Costs some
-/// 10 us (or 1 ms where the system has no membarrier).
 void barrier_everywhere() noexcept;
 
 /// As debuggers show it; the system keeps 15 characters.

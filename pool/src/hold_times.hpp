@@ -68,25 +68,29 @@ class hold_times {
             untimed += each.untimed.load(std::memory_order_relaxed);  // relaxed: a number
         }
         all.merge(timed);
+        if (timed.count() == 0) {
+            // So far each lease that was timed was a long one: nothing is known of these but that.
+            if (untimed != 0) {
+                all.record(0, untimed);
+            }
+            return all;
+        }
+        // Of a value that is just being recorded the smallest may not be there yet.
+        const std::uint64_t least = std::min(timed.min(), timed.max());
         std::uint64_t given = 0;
         std::uint64_t seen = 0;
         for (std::size_t i = 0; i != histogram::buckets; ++i) {
-            std::uint64_t here = 0;
-            for (const set& each : *sets_) {
-                here += each.timed.count(i);
-            }
-            seen = std::min(seen + here, timed.count());
-            if (here == 0) {
+            if (timed.count(i) == 0) {
                 continue;
             }
+            seen += timed.count(i);
             // Rounded so that all of them together are `untimed`.
             const auto until = static_cast<std::uint64_t>(static_cast<double>(untimed) *
                                                           static_cast<double>(seen) /
                                                           static_cast<double>(timed.count()));
             const std::uint64_t upto = seen == timed.count() ? untimed : std::min(until, untimed);
             if (upto > given) {
-                all.record(std::clamp(histogram::end_of(i), timed.min(), timed.max()),
-                           upto - given);
+                all.record(std::clamp(histogram::end_of(i), least, timed.max()), upto - given);
                 given = upto;
             }
         }

@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include <ropeway/pool/process_barrier.hpp>
+
 #include "resource_parts.hpp"
 
 namespace ropeway::detail {
@@ -67,6 +69,7 @@ resource_core::parts::parts(resource_core& owner, make_resource make, resource_p
       probe_after_(probe_after(params_, ticks_)),
       id_(next_id()),
       plain_(is_plain(params_)),
+      light_(plain_ && prepare_process_barrier()),
       precise_(!ticks_ || needs_clock(params_)),
       long_hold_(precise_ ? std::numeric_limits<std::int64_t>::min()
                           : static_cast<std::int64_t>(tick_clock::from_ns(hold_limit_ns))),
@@ -143,7 +146,7 @@ void resource_core::parts::resize(std::uint32_t min_size, std::uint32_t max_size
         return;
     }
     {
-        const std::lock_guard hold(end_lock_);
+        const std::lock_guard hold(size_lock_);
         // relaxed (both): orders; the release below goes with them
         const std::uint32_t before = max_size_.load(std::memory_order_relaxed);
         min_size_.store(min_size, std::memory_order_relaxed);
@@ -197,8 +200,8 @@ void resource_core::suspend() noexcept {
     {
         const std::lock_guard hold(parts_->lock_);
         parts_->door_.fetch_or(door_bits::suspended, std::memory_order_seq_cst);  // invariant 1
+        parts_->suspend_told_.store(1, std::memory_order_release);  // pairs with tell_orders()
     }
-    parts_->suspend_told_.store(1, std::memory_order_release);  // pairs with tell_orders()
     parts_->wake();
 }
 void resource_core::resume() noexcept {
@@ -208,8 +211,8 @@ void resource_core::resume() noexcept {
     {
         const std::lock_guard hold(parts_->lock_);
         parts_->door_.fetch_and(~door_bits::suspended, std::memory_order_seq_cst);  // invariant 1
+        parts_->suspend_told_.store(2, std::memory_order_release);  // pairs with tell_orders()
     }
-    parts_->suspend_told_.store(2, std::memory_order_release);  // pairs with tell_orders()
     parts_->serve_waiters();
     parts_->wake();
 }

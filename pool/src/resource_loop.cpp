@@ -3,6 +3,9 @@
 // One turn of the I/O thread: what came back, tasks whose descriptor or time has come, idle
 // resources, upkeep, missing resources, then what to wait for. No step waits.
 #include <algorithm>
+#include <utility>
+
+#include <ropeway/pool/process_barrier.hpp>
 
 #include "resource_parts.hpp"
 
@@ -17,6 +20,10 @@ constexpr std::uint32_t ticks_between_looks = 64;
 }  // namespace
 
 resource_loop::interest resource_core::parts::turn() noexcept {
+    if (end_word_.load(std::memory_order_relaxed) != 0) {  // relaxed: own
+        // What comes back now is dropped by shutdown(), or by who brings it.
+        return {.fds = fds_, .next = resource_clock_point::max()};
+    }
     now_ = time_.now();
     stamp_now_ = stamp();
     tick();
@@ -39,6 +46,7 @@ resource_loop::interest resource_core::parts::turn() noexcept {
         open_missing();
         answer_start(count());
     }
+    end_flagging();
     tell_state();
     end_start();
     return plan();
@@ -104,10 +112,13 @@ void resource_core::parts::set_phase(std::uint32_t slot, slot_phase phase) noexc
 }
 
 void resource_core::parts::take_notices() noexcept {
+    constexpr std::uint32_t most = 1024;  // whoever observes each lease must not hold up the rest
     return_notice notice;
-    while (returns_.pop(notice)) {
+    std::uint32_t taken = 0;
+    for (; taken != most && returns_.pop(notice); ++taken) {
         take_notice(notice);
     }
+    more_notices_ = taken == most;
     if (orphaned_.exchange(false, std::memory_order_acquire)) {  // pairs with to_loop()
         for (std::uint32_t slot = 0; slot != tasks_.size(); ++slot) {
             take_return(slot);
@@ -124,6 +135,19 @@ void resource_core::parts::take_notice(const return_notice& notice) noexcept {
         tell_failed(notice);
         return;
     }
+    if (notice.kind == return_notice::what::flag_missed) {
+        take_missed_flags(notice);
+        return;
+    }
+    task_block& of = tasks_[notice.slot];
+    if (notice.kind == return_notice::what::leak_returned &&
+        of.overdue == low_half(notice.generation)) {
+        of.flag_overdue = false;
+    }
+    tell_lease(notice);
+}
+
+void resource_core::parts::tell_lease(const return_notice& notice) noexcept {
     resource_event event;
     event.kind = notice.kind == return_notice::what::acquired ? resource_event_kind::acquired
                  : notice.kind == return_notice::what::released
@@ -135,6 +159,35 @@ void resource_core::parts::take_notice(const return_notice& notice) noexcept {
     event.site = lease_who::acquire_site(notice.who);
     event.thread = lease_who::acquire_thread(notice.who);
     tell(event);
+}
+
+void resource_core::parts::begin_flagging() noexcept {
+    // relaxed: this thread's own
+    if (light_ && flagging_.load(std::memory_order_relaxed) == 0) {
+        flagging_.store(1, std::memory_order_seq_cst);  // invariant 5
+        process_barrier();
+    }
+}
+
+void resource_core::parts::end_flagging() noexcept {
+    // relaxed (both): this thread's own; who still sees 1 takes the longer way
+    if (flagging_.load(std::memory_order_relaxed) != 0 &&
+        std::none_of(tasks_.begin(), tasks_.end(),
+                     [](const task_block& of) { return of.flag_retire || of.flag_overdue; })) {
+        flagging_.store(0, std::memory_order_relaxed);
+    }
+}
+
+void resource_core::parts::take_missed_flags(const return_notice& notice) noexcept {
+    task_block& of = tasks_[notice.slot];
+    if (of.flag_overdue && of.overdue == low_half(notice.generation)) {
+        of.flag_overdue = false;
+        tell_lease(notice);
+    }
+    if (of.flag_retire && of.retired == low_half(notice.generation)) {
+        of.flag_retire = false;
+        retire(notice.slot, of.retire_reason);
+    }
 }
 
 void resource_core::parts::tell_failed(const return_notice& notice) noexcept {
@@ -158,6 +211,11 @@ void resource_core::parts::take_return(std::uint32_t slot) noexcept {
     const std::uint64_t word = leases_[slot].word.load(std::memory_order_acquire);
     if (lease_word::phase(word) != slot_phase::returning || tasks_[slot].running) {
         return;  // served already: see orphaned_
+    }
+    // Its verdict is what came of the flag; one that was taken and not lent keeps its generation.
+    const std::uint32_t next = lease_word::generation(word);
+    if (tasks_[slot].retired == low_half(next - 1) || tasks_[slot].retired == low_half(next)) {
+        tasks_[slot].flag_retire = false;
     }
     if ((word & lease_word::retire) != 0) {
         tasks_[slot].retire = true;
@@ -295,15 +353,24 @@ void resource_core::parts::retire(std::uint32_t slot, close_reason why) noexcept
             // The verdict says why; 0 stands for any other reason than age.
             const std::uint64_t verdict =
                 why == close_reason::age ? static_cast<std::uint64_t>(why) << 8U : 0;
-            // relaxed: the holder reads the flag in the CAS of his return
-            if ((word & lease_word::retire) != 0 ||
-                block.word.compare_exchange_weak(word, word | lease_word::retire | verdict,
+            if ((word & lease_word::retire) != 0) {
+                return;
+            }
+            begin_flagging();
+            // relaxed: invariant 5
+            if (block.word.compare_exchange_weak(word, word | lease_word::retire | verdict,
                                                  std::memory_order_relaxed,
                                                  std::memory_order_relaxed)) {
+                task_block& of = tasks_[slot];
+                // An older flag whose lease ended unnoticed yet asked for the same.
+                of.flag_retire = true;
+                of.retire_reason = why;
+                of.retired = low_half(lease_word::generation(word));
                 return;
             }
         } else {
-            if (phase == slot_phase::returning || phase == slot_phase::checking) {
+            if (phase == slot_phase::returning || phase == slot_phase::checking ||
+                phase == slot_phase::opening) {
                 tasks_[slot].retire = true;
                 tasks_[slot].reason = why;
             }

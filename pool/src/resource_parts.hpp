@@ -8,11 +8,17 @@
 // 2. A waiter enters the queue and counts itself in door_ (under lock_), and then looks for idle
 //    slots. Whoever makes a slot idle does so, and then looks at door_. All four are seq_cst: of
 //    the two looks at least one sees what the other one did. So no slot lies idle while somebody
-//    waits whom it could serve, once both have finished.
+//    waits whom it could serve, once both have finished. The return of a clean resource has no
+//    fence of its own: whoever counts himself in door_ pays for it, by a process_barrier() before
+//    he looks; as does a shutdown, which closes door_ and then looks for leases.
 // 3. Slots are handed over under lock_, to the first waiter; a waiter leaves the queue under lock_:
 //    handed, timed out or ended, and exactly one of them.
 // 4. The I/O thread alone opens, closes, probes idle ones and resets; it never holds lock_ while it
 //    calls a resource, a hook or the observer.
+// 5. The I/O thread puts a flag on a leased slot's word only after it said so in flagging_ and a
+//    process_barrier(). A return that saw no flagging_ before it overwrites the word by a plain
+//    store looks again behind it, and says that a flag may be lost (flag_missed). flagging_ stays
+//    until the end of each flagged lease is known.
 #pragma once
 
 #include <array>
@@ -64,10 +70,17 @@ inline constexpr std::uint64_t asleep = std::uint64_t{1} << 34;  ///< the slow c
 
 /// What the I/O thread is told through the queue.
 struct return_notice {
-    enum class what : std::uint8_t { slot, acquired, released, leak_returned, failed };
+    enum class what : std::uint8_t { slot, acquired, released, leak_returned, failed, flag_missed };
     what kind = what::slot;
     std::uint32_t slot = 0;  ///< of failed: the resource_error_kind
     std::uint64_t lasted_ns = 0;
+    std::uint64_t who = 0;
+    std::uint32_t generation = 0;  ///< of the lease: leak_returned, flag_missed
+};
+
+/// What a return noted.
+struct noted_return {
+    std::uint64_t held_ns = 0;  ///< 0: a short lease that was not timed
     std::uint64_t who = 0;
 };
 
@@ -169,8 +182,8 @@ struct resource_core::parts final : public resource_loop {
     bool finish(lease_block& slot, const lease_origin& from, std::uint8_t verdict,
                 std::uint64_t word, site_id where) noexcept;
     bool hand_in(lease_block& slot, const lease_origin& from, std::uint8_t verdict,
-                 std::uint64_t word, std::uint64_t held) noexcept;
-    std::uint64_t note_return(lease_block& slot, site_id where) noexcept;
+                 std::uint64_t word, const noted_return& noted) noexcept;
+    noted_return note_return(lease_block& slot, site_id where) noexcept;
     bool give_back(lease_ticket ticket, site where);
     pooled_resource* peek(lease_ticket ticket) noexcept;
     void add_uses(const lease_origin& from, std::uint64_t uses) noexcept;
@@ -187,6 +200,14 @@ struct resource_core::parts final : public resource_loop {
     resource_snapshot snapshot() const noexcept;
     resource_times times() const;
     std::vector<lease_holder> holders() const;
+    /// Whether an active slot's stamps are those of its lease: not while its resource is still
+    /// looked at or probed for the one who took it.
+    static bool is_lent(const lease_block& slot) noexcept {
+        const std::uint64_t ended =
+            slot.released.load(std::memory_order_relaxed);  // relaxed: below
+        return slot.acquired.load(std::memory_order_acquire) !=
+               ended;  // acquire: pairs with lend()
+    }
     lease_holder holder_of(std::uint32_t slot, std::uint64_t now) const;
     void add_ages(resource_snapshot& now) const noexcept;
     slot_counts count() const noexcept;
@@ -202,6 +223,10 @@ struct resource_core::parts final : public resource_loop {
     void take_notice(const return_notice& notice) noexcept;
     void take_return(std::uint32_t slot) noexcept;
     void go_on_probing(std::uint32_t slot) noexcept;
+    void begin_flagging() noexcept;
+    void end_flagging() noexcept;
+    void take_missed_flags(const return_notice& notice) noexcept;
+    void tell_lease(const return_notice& notice) noexcept;
     void step_tasks() noexcept;
     void look_at_idle() noexcept;
     void look_at(std::uint32_t slot) noexcept;
@@ -285,6 +310,7 @@ struct resource_core::parts final : public resource_loop {
     const std::uint64_t id_;          ///< never used twice in a process
     const process_mark mark_;
     const bool plain_;    ///< no reserve, no order, no hook and no observer of single leases
+    const bool light_;    ///< plain_, and the system has a process_barrier(): see invariants 2, 5
     const bool precise_;  ///< every stamp is read from the clock, none from the slow one
     const std::int64_t long_hold_;  ///< stamps from which a lease is recorded by itself
 
@@ -293,7 +319,8 @@ struct resource_core::parts final : public resource_loop {
     /// The slow clock: a stamp that the I/O thread renews every few milliseconds while leases come
     /// and go. Reading the processor's counter costs as much as half an acquire and return.
     std::atomic<std::uint64_t> slow_now_{0};
-    std::atomic<std::uint32_t> used_{0};  ///< slots ever in use: the end of each scan
+    std::atomic<std::uint32_t> used_{0};      ///< slots ever in use: the end of each scan
+    std::atomic<std::uint32_t> flagging_{0};  ///< 1: leases have flags, or are about to
     std::atomic<std::uint32_t> min_size_;
     std::atomic<std::uint32_t> max_size_;
     lease_storage leases_;
@@ -342,7 +369,7 @@ struct resource_core::parts final : public resource_loop {
     std::uint32_t start_answer_ = 0;              ///< the same, of the I/O thread, a moment before
     std::atomic<std::uint32_t> end_word_{0};      ///< 1: everything is closed or forced
     std::atomic<std::int64_t> end_at_{0};         ///< the shutdown's deadline; 0: none
-    std::atomic<bool> ended_{false};              ///< no turn runs any more
+    std::atomic<std::uint32_t> ended_{0};         ///< 1: no turn runs any more
 
     // --- of the I/O thread alone ---
     std::vector<task_block> tasks_{};
@@ -371,12 +398,15 @@ struct resource_core::parts final : public resource_loop {
     bool was_up_ = false;
     bool probe_all_ = false;
     bool unwatched_ = false;
+    bool more_notices_ = false;  ///< than one turn takes
     std::uint32_t start_failures_ = 0;
     std::uint64_t numbers_ = 0;
     std::uint64_t random_;
     class liveness live_;
     reconnect_schedule schedule_;
     std::vector<resource_clock_point> leak_times_{};
+
+    std::mutex size_lock_{};  ///< of resize() alone, which the I/O thread may call: never held long
 
     // --- of shutdown() ---
     std::mutex end_lock_{};

@@ -30,6 +30,9 @@ resource_loop::interest resource_core::parts::plan() noexcept {
     } else {
         next_ = std::min(next_, end_point());
     }
+    if (more_notices_) {
+        next_ = now_;
+    }
     unwatched_ = false;
     for (std::uint32_t slot = 0; slot != tasks_.size(); ++slot) {
         plan_slot(slot);
@@ -86,7 +89,9 @@ void resource_core::parts::plan_slot(std::uint32_t slot) noexcept {
 }
 
 void resource_core::parts::plan_lease(std::uint32_t slot, std::uint64_t word) noexcept {
-    if (params_.leak_timeout.count() == 0 || (word & lease_word::overdue) != 0) {
+    const bool ending = end_at_.load(std::memory_order_relaxed) != 0;  // relaxed: an order
+    if (ending || params_.leak_timeout.count() == 0 || (word & lease_word::overdue) != 0 ||
+        !is_lent(leases_[slot])) {
         return;
     }
     // relaxed: a lease that began a moment ago is looked at again at its own time

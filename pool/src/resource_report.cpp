@@ -97,6 +97,9 @@ void resource_core::parts::add_ages(resource_snapshot& now) const noexcept {
 
 resource_times resource_core::parts::times() const {
     resource_times out;
+    if (!at_home()) {
+        return out;  // a fork: the lock may be held by a thread that is not here
+    }
     {
         const std::lock_guard hold(figures_lock_);
         out.wait = waits_.snapshot();
@@ -118,6 +121,9 @@ lease_holder resource_core::parts::holder_of(std::uint32_t slot, std::uint64_t n
     const std::uint64_t at = block.acquired_at.load(std::memory_order_relaxed);
     lease_holder holder;
     holder.resource = block.number.load(std::memory_order_relaxed);
+    if (!is_lent(block)) {
+        return holder;
+    }
     holder.site = site_text(lease_who::acquire_site(who));
     holder.thread = thread_text(lease_who::acquire_thread(who));
     holder.held = std::chrono::nanoseconds{between(at, now)};
@@ -138,7 +144,7 @@ std::vector<lease_holder> resource_core::parts::holders() const {
     for (std::uint32_t i = 0; i != used; ++i) {
         // acquire (both): the stamps between them are of one lease if the word stayed
         const std::uint64_t before = leases_[i].word.load(std::memory_order_acquire);
-        if (lease_word::phase(before) != slot_phase::active) {
+        if (lease_word::phase(before) != slot_phase::active || !is_lent(leases_[i])) {
             continue;
         }
         lease_holder holder = holder_of(i, now);

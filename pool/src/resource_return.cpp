@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Returns: a clean resource goes straight back by one CAS; every other one passes to the I/O
-// thread. Nothing here waits or throws, also while the pool ends and after it.
+// Returns: a clean resource goes straight back, mostly by one plain store; every other one passes
+// to the I/O thread. Nothing here waits or throws, also while the pool ends and after it.
 #include <algorithm>
 #include <utility>
 
@@ -46,7 +46,7 @@ std::uint8_t resource_core::parts::judge(lease_block& slot, std::uint64_t word) 
     return state == return_state::dirty ? needs_reset : clean;
 }
 
-std::uint64_t resource_core::parts::note_return(lease_block& slot, site_id where) noexcept {
+noted_return resource_core::parts::note_return(lease_block& slot, site_id where) noexcept {
     // relaxed (all but one): the holder's own, and numbers for reports
     const lease_hint& hint = hint_for(id_);
     const std::uint32_t cells = hint.pool == id_ ? hint.cells : hold_times::shared;
@@ -66,22 +66,23 @@ std::uint64_t resource_core::parts::note_return(lease_block& slot, site_id where
     } else {
         holds_.count_short(cells);
     }
-    slot.who.store(
-        lease_who::returned(slot.who.load(std::memory_order_relaxed), where, thread_number()),
-        std::memory_order_relaxed);
+    const std::uint64_t who =
+        lease_who::returned(slot.who.load(std::memory_order_relaxed), where, thread_number());
+    slot.who.store(who, std::memory_order_relaxed);
     slot.returned_at.store(now, std::memory_order_relaxed);
     // release: pairs with snapshot(), so that acquired >= released in each of them
     slot.released.store(slot.released.load(std::memory_order_relaxed) + 1,
                         std::memory_order_release);
-    return held;
+    return {.held_ns = held, .who = who};
 }
 
 bool resource_core::parts::give_back(const lease_origin& from, site_id where) noexcept {
     lease_block& slot = leases_[from.slot];
     std::uint64_t expected = lease_word::make(from.generation, slot_phase::active);
     // acquire: the lease may have come from another thread; pairs with its hand-over at the latest
-    if (slot.word.load(std::memory_order_acquire) != expected || !plain_ || !at_home())
-        [[unlikely]] {
+    // relaxed: invariant 5, the first look
+    if (slot.word.load(std::memory_order_acquire) != expected || !light_ ||
+        flagging_.load(std::memory_order_relaxed) != 0 || !at_home()) [[unlikely]] {
         return give_back_any(from, where, false);
     }
     // relaxed (all): the holder's own
@@ -94,15 +95,22 @@ bool resource_core::parts::give_back(const lease_origin& from, site_id where) no
                                                            : needs_reset;
         return finish(slot, from, verdict, expected, where);
     }
-    note_return(slot, where);
-    // seq_cst: invariant 2, before the look at the door; the release half hands the resource on
-    if (!slot.word.compare_exchange_strong(
-            expected, lease_word::make(from.generation + 1, slot_phase::idle),
-            std::memory_order_seq_cst, std::memory_order_relaxed)) [[unlikely]] {
-        return hand_in(slot, from, clean, expected, 0);
-    }
-    const std::uint64_t door = door_.load(std::memory_order_seq_cst);  // invariant 2
-    if (door != 0) [[unlikely]] {
+    const noted_return noted = note_return(slot, where);
+    // release: hands the resource on. Nobody else writes the word of a leased slot, but for flags.
+    slot.word.store(lease_word::make(from.generation + 1, slot_phase::idle),
+                    std::memory_order_release);
+    // Binds the compiler only: the processors' part is the other side's process_barrier().
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    const std::uint64_t door = door_.load(std::memory_order_relaxed);      // invariant 2
+    const bool flagging = flagging_.load(std::memory_order_relaxed) != 0;  // 5, the second look
+    if (door != 0 || flagging) [[unlikely]] {
+        if (flagging) {
+            to_loop({.kind = return_notice::what::flag_missed,
+                     .slot = from.slot,
+                     .lasted_ns = noted.held_ns,
+                     .who = noted.who,
+                     .generation = from.generation});
+        }
         after_return(door);
     }
     return true;
@@ -129,14 +137,12 @@ bool resource_core::parts::give_back_any(const lease_origin& from, site_id where
 
 bool resource_core::parts::finish(lease_block& slot, const lease_origin& from, std::uint8_t verdict,
                                   std::uint64_t word, site_id where) noexcept {
-    const std::uint64_t held = note_return(slot, where);
-    return hand_in(slot, from, verdict, word, held);
+    return hand_in(slot, from, verdict, word, note_return(slot, where));
 }
 
 bool resource_core::parts::hand_in(lease_block& slot, const lease_origin& from,
                                    std::uint8_t verdict, std::uint64_t word,
-                                   std::uint64_t held) noexcept {
-    const std::uint64_t who = slot.who.load(std::memory_order_relaxed);  // relaxed: own
+                                   const noted_return& noted) noexcept {
     std::uint64_t to = 0;
     do {
         if (lease_word::generation(word) != from.generation ||
@@ -144,14 +150,15 @@ bool resource_core::parts::hand_in(lease_block& slot, const lease_origin& from,
             // Another call gave the same lease back between the look and the CAS.
             report(violation_kind::double_put, from.slot, from.generation,
                    {.action = slot_action::put,
-                    .site = lease_who::return_site(who),
+                    .site = lease_who::return_site(noted.who),
                     .thread = thread_number()});
             return false;
         }
         // A flag may have come in between: the I/O thread wants it back, or reported it.
         if ((word & lease_word::doomed) != 0) {
             verdict = verdict_of(close_reason::broken);
-        } else if (verdict == clean && (word & lease_word::retire) != 0) {
+        } else if ((verdict == clean || verdict == needs_reset) &&
+                   (word & lease_word::retire) != 0) {
             verdict = verdict_of(lease_word::verdict(word) == 0 ? close_reason::evicted
                                                                 : close_reason::age);
         }
@@ -165,7 +172,11 @@ bool resource_core::parts::hand_in(lease_block& slot, const lease_origin& from,
     for (const auto kind : {return_notice::what::leak_returned, return_notice::what::released}) {
         if (kind == return_notice::what::released ? params_.observe_leases
                                                   : (word & lease_word::overdue) != 0) {
-            to_loop({.kind = kind, .slot = from.slot, .lasted_ns = held, .who = who});
+            to_loop({.kind = kind,
+                     .slot = from.slot,
+                     .lasted_ns = noted.held_ns,
+                     .who = noted.who,
+                     .generation = from.generation});
         }
     }
     if (verdict != clean) {
@@ -209,8 +220,9 @@ void resource_core::parts::to_loop(const return_notice& what) noexcept {
     if (!returns_.push(what)) [[unlikely]] {
         orphaned_.store(true, std::memory_order_release);  // pairs with take_notices()
     }
-    // seq_cst: of the end's drain and this look at least one sees the other
-    if (ended_.load(std::memory_order_seq_cst)) [[unlikely]] {
+    // seq_cst, and an RMW, which a look alone might overtake: of the end's drain and this look at
+    // least one sees the other
+    if (ended_.fetch_or(0, std::memory_order_seq_cst) != 0) [[unlikely]] {
         drop_leftovers();
         return;
     }
@@ -221,11 +233,21 @@ void resource_core::parts::drop_leftovers() noexcept {
     const std::lock_guard hold(lock_);
     return_notice notice;
     while (returns_.pop(notice)) {
-        if (notice.kind != return_notice::what::slot) {
+        lease_block& block = leases_[notice.slot];
+        std::uint64_t word = block.word.load(std::memory_order_acquire);  // pairs: its return
+        if (notice.kind == return_notice::what::flag_missed) {
+            // Forced, and its holder did not see that: it lies idle. A caller who came before the
+            // end may take it even now; then his return brings it here.
+            // acquire: pairs with its return
+            if (lease_word::phase(word) != slot_phase::idle ||
+                !block.word.compare_exchange_strong(
+                    word, lease_word::into(word, slot_phase::closing), std::memory_order_acquire,
+                    std::memory_order_relaxed)) {
+                continue;
+            }
+        } else if (notice.kind != return_notice::what::slot) {
             continue;
         }
-        lease_block& block = leases_[notice.slot];
-        const std::uint64_t word = block.word.load(std::memory_order_acquire);  // pairs: its return
         block.resource.load(std::memory_order_relaxed)->drop();  // relaxed: constant by now
         block.word.store(lease_word::into(word, slot_phase::empty), std::memory_order_release);
     }

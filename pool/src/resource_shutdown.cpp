@@ -7,6 +7,8 @@
 
 #include <sys/socket.h>
 
+#include <ropeway/pool/process_barrier.hpp>
+
 #include "resource_parts.hpp"
 
 namespace ropeway::detail {
@@ -23,6 +25,9 @@ resource_shutdown_report resource_core::parts::shutdown(std::chrono::nanoseconds
     {
         const std::lock_guard with_queue(lock_);
         door_.fetch_or(door_bits::closed, std::memory_order_seq_cst);  // invariants 1 and 2
+    }
+    if (light_) {
+        process_barrier();  // invariant 2: a lease that ends unseen by the next turn wakes it
     }
     end_waiters(resource_error_kind::closed);
     resource_shutdown_report report;
@@ -44,7 +49,9 @@ resource_shutdown_report resource_core::parts::shutdown(std::chrono::nanoseconds
         report.closed = closed_at_end_;
         report.forced = std::move(forced_);
     }
-    ended_.store(true, std::memory_order_seq_cst);  // pairs with to_loop()
+    // seq_cst, and an RMW on both sides: pairs with to_loop(), for which a look alone might be
+    // early
+    ended_.exchange(1, std::memory_order_seq_cst);
     drop_leftovers();
     set_state(pool_state::shutting_down);
     report.lasted = time_.now() - began;
@@ -58,9 +65,6 @@ resource_clock_point resource_core::parts::end_point() const noexcept {
 }
 
 void resource_core::parts::end_turn() noexcept {
-    if (end_word_.load(std::memory_order_relaxed) != 0) {  // relaxed: own
-        return;
-    }
     const bool late = now_ >= end_point();
     if (end_began_ == resource_clock_point{}) {
         end_began_ = now_;
@@ -102,8 +106,8 @@ bool resource_core::parts::end_slot(std::uint32_t slot, bool late) noexcept {
             of.running = false;
             set_phase(slot, slot_phase::empty);
             return true;
-        case slot_phase::active: return late && force(slot);
-        case slot_phase::idle:
+        case slot_phase::active: return late && ((word & lease_word::forced) != 0 || force(slot));
+        case slot_phase::idle: return false;  // came back a moment ago: the next turn closes it
         case slot_phase::returning:
         case slot_phase::checking:
         case slot_phase::closing:
@@ -119,10 +123,11 @@ bool resource_core::parts::end_slot(std::uint32_t slot, bool late) noexcept {
 bool resource_core::parts::force(std::uint32_t slot) noexcept {
     lease_block& block = leases_[slot];
     const lease_holder holder = holder_of(slot, stamp_now_);
+    begin_flagging();
     std::uint64_t word = block.word.load(std::memory_order_relaxed);  // relaxed: the CAS decides
     do {
         if (lease_word::phase(word) != slot_phase::active) {
-            return false;  // it came back a moment ago: the next turn closes it
+            return false;  // as above
         }
         // relaxed (both): its holder reads the flags in the CAS of his return
     } while (!block.word.compare_exchange_weak(word, word | lease_word::forced | lease_word::retire,
@@ -130,7 +135,10 @@ bool resource_core::parts::force(std::uint32_t slot) noexcept {
                                                std::memory_order_relaxed));
     closed_[static_cast<std::size_t>(close_reason::forced)].fetch_add(
         1, std::memory_order_relaxed);  // relaxed: a number
-    const task_block& of = tasks_[slot];
+    task_block& of = tasks_[slot];
+    of.forced = true;
+    of.flag_retire = true;  // flagging_ stays: see invariant 5, and drop_leftovers()
+    of.retired = low_half(lease_word::generation(word));
     if (of.watch_inode != 0 && of.watch_inode == inode_of(of.watch_fd)) {
         // Its holder may be using it on his thread: only the kernel's end is cut, which is safe
         // from any thread, and tells both him and the other end. Had it ended under him, the number

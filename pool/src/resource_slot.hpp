@@ -9,7 +9,7 @@
 // 1. Who may touch the resource follows from the phase: active: the holder; idle: nobody, before
 //    he has changed the phase by CAS; every other one: the I/O thread.
 // 2. The generation grows when a lease ends, and only then. So (generation, active) names one
-//    lease, and the CAS that ends it succeeds once.
+//    lease. Its owner ends it: by CAS, or by a plain store where nobody puts flags on leases.
 // 3. A slot is told to the I/O thread (return_queue) by whoever put it into `returning`, once.
 #pragma once
 
@@ -105,6 +105,10 @@ inline constexpr std::uint64_t timed_lease = 1;
 
 inline constexpr std::size_t lease_frames = 6;
 
+[[nodiscard]] constexpr std::uint16_t low_half(std::uint32_t generation) noexcept {
+    return static_cast<std::uint16_t>(generation);
+}
+
 /// Written by the holder, but for the word's flags; read by anybody for reports. Stamps are in the
 /// units of lease_stamps.
 struct alignas(cache_block) lease_block {
@@ -129,11 +133,14 @@ struct task_block {
     std::unique_ptr<pooled_resource> owned{};
     resource_clock_point opened_at{};                               ///< end of its open
     resource_clock_point expires_at = resource_clock_point::max();  ///< max_age, less its jitter
-    resource_clock_point checked_at{};  ///< last time its other end answered
-    resource_clock_point began_at{};    ///< of the task in progress
-    resource_clock_point deadline{};    ///< of the task in progress
-    resource_clock_point resume_at{};   ///< see resource_step::after
-    check_history history{};
+    resource_clock_point checked_at{};                    ///< last time its other end answered
+    resource_clock_point began_at{};                      ///< of the task in progress
+    resource_clock_point deadline{};                      ///< of the task in progress
+    resource_clock_point resume_at{};                     ///< see resource_step::after
+    [[no_unique_address]] check_history history{};        ///< the next three lie in its last bytes
+    close_reason retire_reason = close_reason::shutdown;  ///< of flag_retire
+    std::uint16_t retired = 0;  ///< the leases of the flags below, by their generations' low halves
+    std::uint16_t overdue = 0;
     std::uint64_t idled_at = 0;  ///< stamp at which this thread made it idle last
     /// Stamp of its last use, where only probes came since; 0: it was used, or opened, since.
     std::uint64_t unused_since = 0;
@@ -144,6 +151,9 @@ struct task_block {
     bool running : 1 = false;       ///< a task is in progress
     bool retire : 1 = false;        ///< close it instead of making it idle
     bool told_close : 1 = false;    ///< on_close was called
+    bool flag_retire : 1 = false;   ///< put on a lease whose end is not seen yet
+    bool flag_overdue : 1 = false;  ///< the same
+    bool forced : 1 = false;        ///< its lease outlasted the pool's end: counted, and told
     resource_task task = resource_task::open;
     close_reason reason = close_reason::shutdown;
 };

@@ -115,7 +115,6 @@ void resource_core::parts::open_ended(std::uint32_t slot, bool well, bool late) 
                         std::memory_order_relaxed);
     of.opened_at = now_;
     of.checked_at = now_;
-    of.retire = false;
     of.unused_since = 0;
     const double share = 1.0 - params_.max_age_jitter * next_random(random_);
     const std::chrono::duration<double, std::nano> life =
@@ -159,6 +158,7 @@ void resource_core::parts::failed_open(std::uint32_t slot, const resource_error&
     open_kind_.store(error.kind, std::memory_order_relaxed);
     open_failed_.fetch_add(1, std::memory_order_relaxed);
     tasks_[slot].owned->drop();
+    tasks_[slot].retire = false;
     set_phase(slot, slot_phase::empty);
     if (count().open() != 0) {
         rest_or_empty(slot, true);
@@ -269,8 +269,13 @@ void resource_core::parts::drop(std::uint32_t slot, close_reason why) noexcept {
     of.owned->drop();
     of.running = false;
     of.retire = false;
+    of.flag_retire = false;  // what was flagged is gone
     of.watch_fd = -1;
     of.expires_at = forever;
+    if (of.forced) {
+        set_phase(slot, slot_phase::empty);
+        return;
+    }
     // relaxed: a number, written by this thread
     closed_[static_cast<std::size_t>(why)].fetch_add(1, std::memory_order_relaxed);
     if (why == close_reason::shutdown) {

@@ -185,6 +185,9 @@ void resource_core::parts::tell_orders() noexcept {
 }
 
 resource_error resource_core::parts::last_error() const {
+    if (!at_home()) {
+        return {};  // a fork: the lock may be held by a thread that is not here
+    }
     const std::lock_guard hold(figures_lock_);
     return last_error_;
 }

@@ -214,14 +214,12 @@ void resource_core::parts::scan_leaks() noexcept {
         if (lease_word::phase(word) != slot_phase::active || (word & lease_word::overdue) != 0) {
             continue;
         }
-        // A lease that is not counted yet has the stamps of the one before.
-        const std::uint64_t ended =
-            block.released.load(std::memory_order_relaxed);  // relaxed: same
-        const bool stamped =
-            block.acquired.load(std::memory_order_acquire) != ended;  // pairs with lend()
-        // relaxed: ordered by the acquire
+        if (!is_lent(block)) {
+            continue;
+        }
+        // relaxed: ordered by is_lent()
         const std::uint64_t at = block.acquired_at.load(std::memory_order_relaxed);
-        if (stamped && between(at, stamp_now_) >= limit) {
+        if (between(at, stamp_now_) >= limit) {
             tell_leak(slot, word, between(at, stamp_now_));
         }
     }
@@ -244,11 +242,14 @@ void resource_core::parts::tell_leak(std::uint32_t slot, std::uint64_t word,
             stack[frames++] = frame;
         }
     }
+    begin_flagging();
     // acq_rel: the loads above stay before it; the holder sees the flag at his return
     if (!block.word.compare_exchange_strong(word, word | lease_word::overdue,
                                             std::memory_order_acq_rel, std::memory_order_relaxed)) {
         return;
     }
+    tasks_[slot].flag_overdue = true;
+    tasks_[slot].overdue = low_half(lease_word::generation(word));
     leaks_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a number
     if (leak_times_.size() < 1024) {
         leak_times_.push_back(now_);

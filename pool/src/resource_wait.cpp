@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <ropeway/pool/process_barrier.hpp>
+
 #include "resource_parts.hpp"
 
 namespace ropeway::detail {
@@ -118,6 +120,9 @@ core_acquired resource_core::parts::acquire_waiting(caller_deadline& deadline, b
         resource_error_kind refused = resource_error_kind::none;
         if (!enqueue(me, refused)) {
             return failed(refused, deadline);
+        }
+        if (light_) {
+            process_barrier();  // invariant 2: for those who return without a fence
         }
         serve_waiters();
         // acquire: pairs with hand_over() and end_waiters()

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The waiters of a resource pool: holders that return a slot by one CAS and then look at the door,
-// callers that enter the queue and then look for an idle slot, hand-over under the lock, and waits
-// that end at a deadline. Steps interleave as sequentially consistent ones do: those of the code
-// are seq_cst. Every caller must end, with a lease or at its deadline; a slot must not be in two
-// hands, nor lie idle in the end while a caller waits; and a caller that came later must not
-// overtake one that had entered the queue before it came.
+// The waiters of a resource pool: holders that return a slot by a plain store and then look at the
+// door, callers that enter the queue, have every processor drain its store buffer, and then look
+// for an idle slot, hand-over under the lock, and waits that end at a deadline. A return's store
+// stays in a buffer, unseen by all others, until its processor drains it: on its own some time, at
+// its next locked step, or at a barrier. All other steps interleave as sequentially consistent ones
+// do. Every caller must end, with a lease or at its deadline; a slot must not be in two hands, nor
+// lie idle in the end while a caller waits; and a caller that came later must not overtake one that
+// had entered the queue before it came.
 //
 // Planted faults (-D...): LOOK_FIRST (a caller looks for idle slots before it enters the queue),
 // DOOR_FIRST (a return looks at the door before its slot is idle), DEAF_TIMEOUT (a caller whose
 // deadline passed leaves without asking whether it was handed a slot), BARGE (a newcomer takes a
-// slot though the door says that somebody waits).
+// slot though the door says that somebody waits), NO_BARRIER (a caller looks without a barrier).
 
 #ifndef CALLERS
 #define CALLERS 3
@@ -30,8 +32,17 @@ bool in_queue[CALLERS];
 bool lock = false;
 byte ended = 0, leased = 0, late = 0;
 byte waits_before[CALLERS];    /* callers that stood in the queue when this one began, a bit each */
+bool buffered = false;         /* the holder's return lies in its store buffer */
+byte buffer_of = NOBODY;       /* whose */
 
-inline take_lock() { atomic { !lock -> lock = true } }
+inline drain() { if :: buffered -> holder[0] = NOBODY; buffered = false :: else -> skip fi }
+/* A locked step: its processor's buffer is empty behind it. */
+inline take_lock() {
+    atomic {
+        !lock -> lock = true;
+        if :: buffer_of == me -> drain() :: else -> skip fi
+    }
+}
 inline drop_lock() { lock = false }
 
 /* One CAS: idle -> `who`. */
@@ -76,14 +87,15 @@ inline give_back(slot) {
 #ifdef DOOR_FIRST
     seen = door;
 #endif
-    atomic { assert(holder[slot] == me); holder[slot] = NOBODY }
+    atomic { assert(holder[slot] == me && !buffered); buffered = true; buffer_of = me }
 #ifndef DOOR_FIRST
     seen = door;
 #endif
     if
     :: seen != 0 -> serve()
     :: else -> skip
-    fi
+    fi;
+    atomic { if :: buffer_of == me -> drain() :: else -> skip fi }  /* some time later */
 }
 
 inline use_and_return(slot) {
@@ -138,6 +150,9 @@ proctype caller(byte me) {
     atomic { queue[queued] = me; queued++; in_queue[me] = true; door++ }
     drop_lock();
 #ifndef LOOK_FIRST
+#ifndef NO_BARRIER
+    atomic { drain() }
+#endif
     serve();
 #endif
     do
@@ -197,7 +212,7 @@ proctype check() {
     ended == CALLERS + 1;
     assert(leased + late == CALLERS);
     assert(queued == 0 && door == 0);
-    assert(holder[0] == NOBODY)
+    assert(holder[0] == NOBODY && !buffered)
 }
 
 /* A caller that waits for ever is an end that is not valid: found as a deadlock. */

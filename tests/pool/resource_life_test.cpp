@@ -140,6 +140,20 @@ TEST_CASE("soft_evict closes idle ones now and leased ones at their return") {
     CHECK(l.server.counts().farewells == 2);
 }
 
+TEST_CASE("soft_evict closes what was being opened when it was asked for") {
+    life l;
+    fake_pool pool(l.server.maker(), l.params);
+    REQUIRE_FALSE(pool.start().has_value());
+    pool.resize(2, 4);
+    l.time.advance(100us);  // the second one is under way
+    REQUIRE(pool.snapshot().opening == 1);
+    pool.soft_evict();
+    l.time.advance(50ms);
+    CHECK(l.reasons == reasons_of(2, close_reason::evicted));
+    CHECK(pool.snapshot().idle == 2);
+    CHECK(l.server.counts().opened == 4);
+}
+
 TEST_CASE("each hook is asked at its place, and its no is obeyed") {
     life l;
     int connects = 0;

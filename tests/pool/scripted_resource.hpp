@@ -6,7 +6,9 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
+#include <utility>
 
 #include <ropeway/pool/resource_pool.hpp>
 
@@ -78,6 +80,9 @@ class scripted_resource : public ropeway::pooled_resource {
     }
     [[nodiscard]] int idle_fd() const noexcept override { return -1; }
     ropeway::return_state on_return() noexcept override {
+        if (const auto first = std::exchange(before_return, nullptr)) {
+            first();
+        }
         const entry one(*this);
         return dead() ? ropeway::return_state::broken : returns_;
     }
@@ -98,6 +103,9 @@ class scripted_resource : public ropeway::pooled_resource {
     void come_back(ropeway::return_state as) noexcept { returns_ = as; }
     void look(ropeway::resource_health as) noexcept { health_ = as; }
     std::uint64_t uses = 0;
+    /// Done once, in the middle of its next return: after the pool has looked whether it is asked
+    /// for, and before the slot is idle.
+    std::function<void()> before_return{};
 
   private:
     /// Counts where two threads are inside at once.

@@ -44,6 +44,7 @@ class histogram {
         return max_;
     }
     [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
+    [[nodiscard]] std::uint64_t count(std::size_t bucket) const noexcept { return counts_[bucket]; }
     /// From the middles of the buckets: at most 3.2 % off; 0 if empty.
     [[nodiscard]] double mean() const noexcept {
         double sum = 0;
