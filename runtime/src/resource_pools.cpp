@@ -77,21 +77,32 @@ void resource_pools::tell_settings(const entry& of) const noexcept {
 }
 
 void resource_pools::start() {
+    if (started_) {
+        throw std::logic_error("start() was called already; make new pools for a new start");
+    }
     started_ = true;
     // relaxed: a time for reports
     started_at_ns_.store(steady_ns(), std::memory_order_relaxed);
-    for (const entry& each : pools_) {
-        tell_settings(each);
-        if (std::optional<pool_error> failed = each.pool->start()) {
-            pool_start_error error{each.name, std::move(*failed)};
-            log_->write(log_level::error, "Connection pool did not start",
-                        {{"pool", each.name},
-                         {"error", to_string(error.why().kind)},
-                         {"report", std::string_view{error.what()}}});
-            static_cast<void>(stop(std::chrono::seconds{1}));
-            throw error;
+    try {
+        for (const entry& each : pools_) {
+            tell_settings(each);
+            ++running_;  // before its start, which may throw half-way: stopped like the others
+            start(each);
         }
-        ++running_;
+    } catch (...) {
+        static_cast<void>(stop(std::chrono::seconds{1}));
+        throw;
+    }
+}
+
+void resource_pools::start(const entry& of) const {
+    if (std::optional<pool_error> failed = of.pool->start()) {
+        pool_start_error error{of.name, std::move(*failed)};
+        log_->write(log_level::error, "Connection pool did not start",
+                    {{"pool", of.name},
+                     {"error", to_string(error.why().kind)},
+                     {"report", std::string_view{error.what()}}});
+        throw error;
     }
 }
 
