@@ -114,9 +114,11 @@ std::vector<resource_shutdown_report> resource_pools::stop(std::chrono::nanoseco
         const entry& last = pools_[--running_];
         const auto left =
             std::max<std::chrono::nanoseconds>(until - steady::now(), std::chrono::nanoseconds{0});
-        const auto kept =
-            std::min<std::chrono::nanoseconds>(farewell, left / 8) * static_cast<int>(running_);
-        out.push_back(last.pool->shutdown(left - std::min(kept, left)));
+        // Half of it at most: with many pools their shares would leave this one nothing.
+        const auto kept = std::min<std::chrono::nanoseconds>(
+            std::min<std::chrono::nanoseconds>(farewell, left / 8) * static_cast<int>(running_),
+            left / 2);
+        out.push_back(last.pool->shutdown(left - kept));
         const resource_shutdown_report& report = out.back();
         if (!report.clean()) {
             log_->write(log_level::warning, "Connection pool did not stop clean",

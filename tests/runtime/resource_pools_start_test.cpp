@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Starts that fail, and starts that are one too many.
+// Starts that fail, starts that are one too many, and how the time of a stop is shared out.
 #include <ropeway/runtime/resource_pools.hpp>
 
 #include <algorithm>
@@ -99,4 +99,27 @@ TEST_CASE("a start that ends by any exception stops the pools that had started")
         CHECK(w.server.counts().opened == 2);
         CHECK(w.server.counts().open_now == 0);
     }
+}
+
+TEST_CASE("with many pools the first to stop still has half of the time for its leases") {
+    world w;
+    ropeway::logger log;
+    ropeway::resource_pools pools{log};
+    resource_pool_params params = w.params();
+    params.min_size = 1;
+    resource_pool<fake_resource>* last = nullptr;
+    for (int i = 0; i != 21; ++i) {
+        last = &pools.add<fake_resource>(std::to_string(i), w.server.maker(), params);
+    }
+    pools.start();
+    auto held = last->acquire(1s);
+    REQUIRE(held);
+    const auto before = w.time.now();
+    const auto reports = pools.stop(1s);
+    // The deadline is on the real clock: as much again is for a host that is busy.
+    CHECK(w.time.now() - before >= 250ms);
+    REQUIRE(reports.size() == 21);
+    CHECK(reports[0].forced.size() == 1);
+    CHECK(std::all_of(reports.begin() + 1, reports.end(),
+                      [](const auto& each) { return each.clean() && each.closed == 1; }));
 }

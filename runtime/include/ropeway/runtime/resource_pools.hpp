@@ -115,7 +115,8 @@ class resource_pools {
     /// for std::logic_error: start() was called before, and the pools are left as they are.
     void start();
     /// Stops them in the reverse order within `deadline` altogether: the first to stop may wait for
-    /// its leases nearly that long, the rest keeps enough to say goodbye.
+    /// its leases nearly that long, with many pools half of it; the rest is kept for the others to
+    /// say goodbye.
     /// @return a report for each that had started. A second call returns nothing.
     std::vector<resource_shutdown_report> stop(std::chrono::nanoseconds deadline);
 
