@@ -191,12 +191,33 @@ std::optional<refusal> refusal_of(std::string_view url) {
     return refusal_of_postgres(url);
 }
 
+int hex_value(char digit) noexcept {
+    return digit <= '9' ? digit - '0' : (digit | 0x20) - 'a' + 10;
+}
+
+/// As libpq reads a keyword, and in lower case. Requires legal percents.
+std::string read_key(std::string_view text) {
+    std::string key;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        char c = text[i];
+        if (c == '%') {
+            c = static_cast<char>(hex_value(text[i + 1]) * 16 + hex_value(text[i + 2]));
+            i += 2;
+        }
+        key += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    }
+    return key;
+}
+
+/// password, sslpassword; and passwd, Password, which are nobody's keywords but mistakes that
+/// people make: libpq refuses them, after we have shown the URL.
 std::string masked_query(std::string_view query) {
     std::string text;
     while (!query.empty()) {
         const std::string_view pair = query.substr(0, query.find('&', 1));
         const auto equals = pair.find('=');
-        const bool secret = pair.find("password") < equals;
+        const bool secret = equals != std::string_view::npos &&
+                            read_key(pair.substr(0, equals)).find("passw") != std::string::npos;
         text.append(pair.substr(0, secret ? equals + 1 : pair.size()));
         text.append(secret ? hidden : std::string_view{});
         query.remove_prefix(pair.size());

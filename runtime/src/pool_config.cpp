@@ -4,6 +4,7 @@
 #include <ropeway/runtime/pool_config.hpp>
 
 #include <algorithm>
+#include <functional>
 #include <optional>
 #include <set>
 
@@ -27,6 +28,69 @@ std::string joined(const std::vector<std::string>& problems) {
     return text;
 }
 
+/// Keys of settings of which a problem was told already.
+using refused_keys = std::set<std::string, std::less<>>;
+
+/// Stands in refused_keys for the order of min_size and max_size.
+constexpr std::string_view order_of_sizes = "min_size <= max_size";
+
+/// What settings must not be together. What hangs on a refused one is not looked at: which value it
+/// will have is not known.
+void add_relations(const pool_config& config, const refused_keys& refused,
+                   std::vector<std::string>& problems) {
+    const resource_pool_params& pool = config.pool;
+    const std::string most = std::to_string(pool.max_size);
+    const bool no_maximum = refused.contains("max_size");
+    if (pool.max_size < pool.min_size && !no_maximum && !refused.contains("min_size") &&
+        !refused.contains(order_of_sizes)) {
+        problems.push_back("max_size (" + most + ") must be >= min_size (" +
+                           std::to_string(pool.min_size) +
+                           "). Suggestion: Increase POOL_MAX_SIZE or reduce POOL_MIN_SIZE");
+    }
+    if (pool.reserved >= pool.max_size && !no_maximum && !refused.contains("reserved")) {
+        problems.push_back("reserved (" + std::to_string(pool.reserved) + ") must be from 0 to " +
+                           std::to_string(pool.max_size - 1) +
+                           ". Suggestion: Leave at least one connection to callers without "
+                           "priority");
+    }
+    if (config.server_limit != 0 && pool.max_size >= config.server_limit && !no_maximum &&
+        !refused.contains("server_limit")) {
+        problems.push_back("max_size (" + most + ") must be < server_limit (" +
+                           std::to_string(config.server_limit) +
+                           "). Suggestion: Reduce POOL_MAX_SIZE, or raise the server's limit and "
+                           "POOL_SERVER_LIMIT");
+    }
+}
+
+/// What is wrong beyond `refused`; sets `database`.
+std::vector<std::string> problems_of(pool_config& config, refused_keys refused) {
+    std::vector<std::string> problems;
+    pool_config rest = config;
+    const pool_config defaults;
+    for (const detail::number_setting& setting : detail::number_settings()) {
+        setting.set(rest, setting.get(defaults));
+        if (refused.contains(setting.key)) {
+            continue;
+        }
+        if (auto problem = detail::problem_of(setting, config)) {
+            problems.push_back(std::move(*problem));
+            refused.emplace(setting.key);
+        }
+    }
+    const std::string url = config.database_url;
+    if (auto problem = detail::apply_setting(config, url_key, url)) {
+        problems.push_back(std::move(*problem));
+    }
+    add_relations(config, refused, problems);
+    // What is no setting, and only a program can have spoiled; the settings have their defaults.
+    try {
+        static_cast<void>(checked(std::move(rest.pool)));
+    } catch (const std::invalid_argument& unfit) {
+        problems.emplace_back(unfit.what());
+    }
+    return problems;
+}
+
 /// Fills a config source by source and remembers what is wrong and where it was written.
 class layers {
   public:
@@ -44,14 +108,12 @@ class layers {
 
     [[nodiscard]] pool_config result() && {
         require_sizes();
-        if (problems_.empty()) {
-            try {
-                return checked(std::move(config_));
-            } catch (const pool_config_error& refused) {
-                problems_ = refused.problems();
-            }
+        const std::vector<std::string> more = problems_of(config_, wrong_);
+        problems_.insert(problems_.end(), more.begin(), more.end());
+        if (!problems_.empty()) {
+            throw pool_config_error{std::move(problems_)};
         }
-        throw pool_config_error{std::move(problems_)};
+        return checked(std::move(config_));
     }
 
   private:
@@ -83,11 +145,12 @@ class layers {
                             ") must be >= min_size (" + std::to_string(pool.min_size) +
                             "). Suggestion: Increase POOL_MAX_SIZE or reduce POOL_MIN_SIZE [" +
                             origin("max_size") + ", " + origin("min_size") + "]");
+        wrong_.emplace(order_of_sizes);
     }
 
     pool_config config_{};
     std::vector<std::string> problems_;
-    std::set<std::string> wrong_;
+    refused_keys wrong_;
 };
 
 given_settings settings_of_environment(const setting_map& environment) {
@@ -156,34 +219,15 @@ setting_map process_environment() {
 }
 
 pool_config checked(pool_config config) {
-    std::vector<std::string> problems;
-    for (const detail::number_setting& setting : detail::number_settings()) {
-        if (auto problem = detail::problem_of(setting, config)) {
-            problems.push_back(std::move(*problem));
-        }
-    }
-    const std::string url = config.database_url;
-    if (auto problem = detail::apply_setting(config, url_key, url)) {
-        problems.push_back(std::move(*problem));
-    }
-    if (config.server_limit != 0 && config.pool.max_size >= config.server_limit) {
-        problems.push_back("max_size (" + std::to_string(config.pool.max_size) +
-                           ") must be < server_limit (" + std::to_string(config.server_limit) +
-                           "). Suggestion: Reduce POOL_MAX_SIZE, or raise the server's limit and "
-                           "POOL_SERVER_LIMIT");
+    std::vector<std::string> problems = problems_of(config, {});
+    if (!problems.empty()) {
+        throw pool_config_error{std::move(problems)};
     }
     if (!config.leak_detection) {
         config.pool.leak_timeout = std::chrono::milliseconds{0};
     }
-    if (problems.empty()) {
-        try {
-            config.pool = checked(std::move(config.pool));
-            return config;
-        } catch (const std::invalid_argument& refused) {
-            problems.emplace_back(refused.what());
-        }
-    }
-    throw pool_config_error{std::move(problems)};
+    config.pool = checked(std::move(config.pool));
+    return config;
 }
 
 std::string to_string(const pool_config& config) {

@@ -77,21 +77,32 @@ void resource_pools::tell_settings(const entry& of) const noexcept {
 }
 
 void resource_pools::start() {
+    if (started_) {
+        throw std::logic_error("start() was called already; make new pools for a new start");
+    }
     started_ = true;
     // relaxed: a time for reports
     started_at_ns_.store(steady_ns(), std::memory_order_relaxed);
-    for (const entry& each : pools_) {
-        tell_settings(each);
-        if (std::optional<pool_error> failed = each.pool->start()) {
-            pool_start_error error{each.name, std::move(*failed)};
-            log_->write(log_level::error, "Connection pool did not start",
-                        {{"pool", each.name},
-                         {"error", to_string(error.why().kind)},
-                         {"report", std::string_view{error.what()}}});
-            static_cast<void>(stop(std::chrono::seconds{1}));
-            throw error;
+    try {
+        for (const entry& each : pools_) {
+            tell_settings(each);
+            ++running_;  // before its start, which may throw half-way: stopped like the others
+            start(each);
         }
-        ++running_;
+    } catch (...) {
+        static_cast<void>(stop(std::chrono::seconds{1}));
+        throw;
+    }
+}
+
+void resource_pools::start(const entry& of) const {
+    if (std::optional<pool_error> failed = of.pool->start()) {
+        pool_start_error error{of.name, std::move(*failed)};
+        log_->write(log_level::error, "Connection pool did not start",
+                    {{"pool", of.name},
+                     {"error", to_string(error.why().kind)},
+                     {"report", std::string_view{error.what()}}});
+        throw error;
     }
 }
 
@@ -103,9 +114,11 @@ std::vector<resource_shutdown_report> resource_pools::stop(std::chrono::nanoseco
         const entry& last = pools_[--running_];
         const auto left =
             std::max<std::chrono::nanoseconds>(until - steady::now(), std::chrono::nanoseconds{0});
-        const auto kept =
-            std::min<std::chrono::nanoseconds>(farewell, left / 8) * static_cast<int>(running_);
-        out.push_back(last.pool->shutdown(left - std::min(kept, left)));
+        // Half of it at most: with many pools their shares would leave this one nothing.
+        const auto kept = std::min<std::chrono::nanoseconds>(
+            std::min<std::chrono::nanoseconds>(farewell, left / 8) * static_cast<int>(running_),
+            left / 2);
+        out.push_back(last.pool->shutdown(left - kept));
         const resource_shutdown_report& report = out.back();
         if (!report.clean()) {
             log_->write(log_level::warning, "Connection pool did not stop clean",

@@ -88,10 +88,15 @@ runtime_services::~runtime_services() {
 
 void runtime_services::start(failure_source source, std::string_view (*kind_name)(std::uint32_t)) {
     parts_->pools.start();
-    failure_log_params params;
-    params.kind_name = kind_name;
-    params.observer = parts_->on_failure;
-    parts_->failures.emplace(parts_->log, std::move(source), std::move(params));
+    try {
+        failure_log_params params;
+        params.kind_name = kind_name;
+        params.observer = parts_->on_failure;
+        parts_->failures.emplace(parts_->log, std::move(source), std::move(params));
+    } catch (...) {
+        static_cast<void>(parts_->pools.stop(std::chrono::seconds{1}));
+        throw;
+    }
     parts_->log.write(log_level::info, "runtime started", {{"name", parts_->name}});
 }
 

@@ -306,6 +306,51 @@ TEST_CASE("every problem is told at once, a line each") {
     }
 }
 
+TEST_CASE("what settings must not be together is told beside what is wrong with single ones") {
+    const std::vector<std::string> told = problems_of(setting_map{{"POOL_TIMEOUT", "x"},
+                                                                  {"POOL_MIN_SIZE", "21"},
+                                                                  {"POOL_MAX_SIZE", "20"},
+                                                                  {"POOL_RESERVED", "20"},
+                                                                  {"POOL_SERVER_LIMIT", "20"}});
+    REQUIRE(told.size() == 4);
+    CHECK(told[0].find("timeout (x) must be") == 0);
+    CHECK(told[1].find("max_size (20) must be >= min_size (21). ") == 0);
+    CHECK(told[1].ends_with("[max_size from POOL_MAX_SIZE, min_size from POOL_MIN_SIZE]"));
+    CHECK(told[2].find("reserved (20) must be from 0 to 19. ") == 0);
+    CHECK(told[3].find("max_size (20) must be < server_limit (20). ") == 0);
+    // Nothing is held against a setting that was refused: what it will be is not known.
+    CHECK(problem_of({{"POOL_MAX_SIZE", "0"}, {"POOL_RESERVED", "50"}, {"POOL_SERVER_LIMIT", "5"}})
+              .find("max_size (0) must be") == 0);
+    CHECK(problem_of({{"POOL_SERVER_LIMIT", "1"}, {"POOL_MAX_SIZE", "50"}})
+              .find("server_limit (1) must be") == 0);
+    CHECK(problem_of({{"POOL_RESERVED", "x"}, {"POOL_MAX_SIZE", "5"}}).find("reserved (x)") == 0);
+    CHECK(problems_of({.environment = {{"POOL_MIN_SIZE", "50"}, {"POOL_MAX_SIZE", "60"}},
+                       .settings = {{"min_size", "x"}}})
+              .size() == 1);
+}
+
+TEST_CASE("a config that a program filled is told its problems at once as well") {
+    pool_config config;
+    config.pool.min_size = 11;
+    config.pool.reserved = 10;
+    config.server_limit = 10;
+    config.command_timeout = 0ms;
+    config.pool.liveness.threshold = 0;
+    try {
+        (void)ropeway::checked(config);
+        FAIL("it was accepted");
+    } catch (const pool_config_error& refused) {
+        REQUIRE(refused.problems().size() == 5);
+        CHECK(refused.problems()[0].find("command_timeout (0) must be") == 0);
+        CHECK(refused.problems()[1] ==
+              "max_size (10) must be >= min_size (11). Suggestion: Increase POOL_MAX_SIZE or "
+              "reduce POOL_MIN_SIZE");
+        CHECK(refused.problems()[2].find("reserved (10) must be from 0 to 9. ") == 0);
+        CHECK(refused.problems()[3].find("max_size (10) must be < server_limit (10)") == 0);
+        CHECK(refused.problems()[4].find("liveness.threshold (0)") == 0);
+    }
+}
+
 TEST_CASE("a variable that does not exist is refused with the nearest one that does") {
     struct row {
         std::string variable;

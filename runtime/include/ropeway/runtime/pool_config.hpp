@@ -76,7 +76,8 @@ struct pool_config {
 };
 
 /// Settings that are refused: every problem at once, each in one sentence that names the setting,
-/// its value, the range, what to do, and where it was written.
+/// its value, the range, what to do, and where it was written. Of what is no setting (the numbers
+/// of liveness, reconnect and quarantine), the first.
 class pool_config_error : public std::invalid_argument {
   public:
     explicit pool_config_error(std::vector<std::string> problems);

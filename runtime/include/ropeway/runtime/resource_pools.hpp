@@ -110,10 +110,13 @@ class resource_pools {
         return out;
     }
 
-    /// Starts them in the order in which they were added. @throws pool_start_error
+    /// Starts them in the order in which they were added. @throws pool_start_error;
+    /// std::system_error without a thread for a pool. Whatever it throws, no pool runs then; but
+    /// for std::logic_error: start() was called before, and the pools are left as they are.
     void start();
     /// Stops them in the reverse order within `deadline` altogether: the first to stop may wait for
-    /// its leases nearly that long, the rest keeps enough to say goodbye.
+    /// its leases nearly that long, with many pools half of it; the rest is kept for the others to
+    /// say goodbye.
     /// @return a report for each that had started. A second call returns nothing.
     std::vector<resource_shutdown_report> stop(std::chrono::nanoseconds deadline);
 
@@ -133,6 +136,8 @@ class resource_pools {
     entry prepare(std::string name, resource_pool_params& params,
                   const health_policy& policy) const;
     void tell_settings(const entry& of) const noexcept;
+    /// One of them. @throws pool_start_error, logged
+    void start(const entry& of) const;
 
     logger* log_;
     std::vector<entry> pools_;  ///< constant from start() on

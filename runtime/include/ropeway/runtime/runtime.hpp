@@ -85,7 +85,8 @@ class runtime_services {
     ~runtime_services();
 
     /// Starts the pools, then what carries failures. `kind_name` renders the event type's kinds in
-    /// the log; null: as numbers. @throws pool_start_error
+    /// the log; null: as numbers. @throws pool_start_error, std::logic_error if it was called
+    /// before, what threads throw; no pool that it started runs then
     void start(failure_source source, std::string_view (*kind_name)(std::uint32_t));
     /// What of stop()'s `deadline` the workers may use, so that pools have time to say goodbye.
     [[nodiscard]] std::chrono::nanoseconds workers_share(
@@ -156,8 +157,9 @@ class basic_runtime {
     }
 
     /// Starts the pools, then the workers. A runtime that did not start cannot be started again.
-    /// @throws pool_start_error naming the pool and why; parallelism_error with the remedy. What
-    /// had started is stopped.
+    /// @throws pool_start_error naming the pool and why; parallelism_error with the remedy;
+    /// std::system_error where no thread can be made. What had started is stopped. A second call
+    /// throws std::logic_error and stops nothing.
     void start() {
         services_.start(
             [this](std::span<failure_record> out) noexcept {
