@@ -299,6 +299,11 @@ pooled_resource* resource_core::parts::peek(lease_ticket ticket) noexcept {
 
 void resource_core::parts::report(violation_kind kind, std::uint32_t slot, std::uint32_t generation,
                                   culprit second) const noexcept {
+    report_violation(describe(kind, slot, generation, second), params_.on_violation);
+}
+
+violation resource_core::parts::describe(violation_kind kind, std::uint32_t slot,
+                                         std::uint32_t generation, culprit second) const noexcept {
     violation what;
     what.kind = kind;
     params_.name.copy(what.pool.data(), what.pool.size() - 1);
@@ -327,7 +332,7 @@ void resource_core::parts::report(violation_kind kind, std::uint32_t slot, std::
         }
     }
     walk_stack(what.second_stack);
-    report_violation(what, params_.on_violation);
+    return what;
 }
 
 }  // namespace ropeway::detail
