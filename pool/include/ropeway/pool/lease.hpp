@@ -76,7 +76,8 @@ class [[nodiscard]] lease {
     [[nodiscard]] R* operator->() const noexcept { return use(); }
 
     [[nodiscard]] lease_ticket ticket() const noexcept { return {from_.slot, from_.generation}; }
-    /// Counts statements towards max_uses; one lease counts as one by itself.
+    /// Counts so many more towards max_uses than the pool counts by itself: the statements that the
+    /// resource counted, or one. For work that the resource does not see.
     void add_uses(std::uint64_t uses) noexcept { detail::add_uses(from_, uses); }
     /// Marks it broken: it will be dropped when it comes back.
     void doom() noexcept { detail::doom(from_); }
