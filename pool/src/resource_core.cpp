@@ -2,14 +2,18 @@
 //
 // Construction, start, orders and end of a resource_core, and the doors to its parts.
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <limits>
 #include <random>
 #include <stdexcept>
 #include <utility>
 
+#include <ropeway/pool/coarse_clock.hpp>
 #include <ropeway/pool/process_barrier.hpp>
 
 #include "resource_parts.hpp"
+#include "stack_walk.hpp"
 
 namespace ropeway::detail {
 
@@ -55,6 +59,34 @@ bool needs_clock(const resource_pool_params& params) noexcept {
 
 resource_time& time_of(const resource_pool_params& params) noexcept {
     return params.time != nullptr ? *params.time : real_resource_time();
+}
+
+/// The first pools that live: an empty lease may outlive its pool, and what reports a use of it
+/// must not look into a pool that is gone. A pool beyond them is not named in that one report.
+constinit std::array<std::atomic<const resource_core*>, 256> living{};
+
+// relaxed (all): compared, never followed; who uses a lease knows that its pool was made
+void enter_living(const resource_core* core) noexcept {
+    for (auto& cell : living) {
+        const resource_core* expected = nullptr;
+        if (cell.compare_exchange_strong(expected, core, std::memory_order_relaxed,
+                                         std::memory_order_relaxed)) {
+            return;
+        }
+    }
+}
+void leave_living(const resource_core* core) noexcept {
+    for (auto& cell : living) {
+        if (cell.load(std::memory_order_relaxed) == core) {
+            cell.store(nullptr, std::memory_order_relaxed);
+            return;
+        }
+    }
+}
+bool is_living(const resource_core* core) noexcept {
+    return core != nullptr && std::any_of(living.begin(), living.end(), [core](const auto& cell) {
+               return cell.load(std::memory_order_relaxed) == core;
+           });
 }
 
 }  // namespace
@@ -166,8 +198,10 @@ void resource_core::parts::wake() noexcept {
 // ---
 
 resource_core::resource_core(make_resource make, resource_pool_params params)
-    : parts_(std::make_unique<parts>(*this, std::move(make), std::move(params))) {}
-resource_core::~resource_core() = default;
+    : parts_(std::make_unique<parts>(*this, std::move(make), std::move(params))) {
+    enter_living(this);
+}
+resource_core::~resource_core() { leave_living(this); }
 
 std::optional<pool_error> resource_core::start() { return parts_->start(); }
 
@@ -241,12 +275,33 @@ void doom(const lease_origin& lease) noexcept {
 }
 void resource_core::doom_lease(const lease_origin& lease) noexcept { parts_->doom(lease); }
 
-void report_empty_use() noexcept {
+violation resource_core::describe_empty_use(const lease_origin& lease) const noexcept {
+    return parts_->describe(violation_kind::stale_read, lease.slot, lease.generation,
+                            {.action = slot_action::read, .site = 0, .thread = thread_number()});
+}
+
+namespace {
+/// Apart from its caller, which is noexcept: so std::terminate has the text.
+[[noreturn]] void end_with(const violation& what) { throw violation_error{what}; }
+}  // namespace
+
+void report_empty_use(const lease_origin& lease) noexcept {
     violation what;
-    what.kind = violation_kind::stale_read;
-    what.second = {.action = slot_action::read, .site = 0, .thread = thread_number(), .at_ms = 0};
+    if (is_living(lease.core)) {
+        what = lease.core->describe_empty_use(lease);
+    } else {
+        what.kind = violation_kind::stale_read;
+        what.index = lease.slot;
+        what.generation_held = lease.generation;
+        what.second = {.action = slot_action::read,
+                       .site = 0,
+                       .thread = thread_number(),
+                       .at_ms = advance_coarse_clock()};
+        walk_stack(what.second_stack);
+    }
+    what.ends_process = true;
     report_violation(what, violation_policy::log_and_drop);
-    std::terminate();
+    end_with(what);
 }
 
 }  // namespace ropeway::detail

@@ -195,6 +195,9 @@ struct resource_core::parts final : public resource_loop {
     void drop_leftovers() noexcept;
     void report(violation_kind kind, std::uint32_t slot, std::uint32_t generation,
                 culprit second) const noexcept;
+    /// What report() reports.
+    violation describe(violation_kind kind, std::uint32_t slot, std::uint32_t generation,
+                       culprit second) const noexcept;
 
     // --- reports (resource_report.cpp) ---
     resource_snapshot snapshot() const noexcept;

@@ -26,17 +26,29 @@ violation_kind kind_of_late_return(std::uint64_t word, std::uint32_t generation)
     const bool reused = ahead > 1 || (ahead == 1 && lease_word::phase(word) == slot_phase::active);
     return reused ? violation_kind::put_after_reuse : violation_kind::double_put;
 }
+
+/// At the end of a lease: with what the resource did in it, it has been used enough.
+bool is_used_up(lease_block& slot, pooled_resource& what) noexcept {
+    // relaxed (all): the holder's own
+    std::uint64_t end = slot.ends_at.load(std::memory_order_relaxed);
+    const std::uint64_t uses = what.take_uses();
+    if (uses > 1) {  // the lease itself counts as one
+        end -= std::min(end, uses - 1);
+        slot.ends_at.store(end, std::memory_order_relaxed);
+    }
+    return slot.released.load(std::memory_order_relaxed) + 1 >= end;
+}
+
 }  // namespace
 
 std::uint8_t resource_core::parts::judge(lease_block& slot, std::uint64_t word) noexcept {
-    // relaxed (both): the holder's own
+    // relaxed: the holder's own
     pooled_resource& what = *slot.resource.load(std::memory_order_relaxed);
-    const bool used_up = slot.released.load(std::memory_order_relaxed) + 1 >=
-                         slot.ends_at.load(std::memory_order_relaxed);
     if (params_.hooks.after_release && !params_.hooks.after_release(what)) [[unlikely]] {
         return verdict_of(close_reason::hook);
     }
     const return_state state = what.on_return();
+    const bool used_up = is_used_up(slot, what);
     if (state == return_state::broken || (word & lease_word::doomed) != 0) [[unlikely]] {
         return verdict_of(close_reason::broken);
     }
@@ -85,10 +97,10 @@ bool resource_core::parts::give_back(const lease_origin& from, site_id where) no
         flagging_.load(std::memory_order_relaxed) != 0 || !at_home()) [[unlikely]] {
         return give_back_any(from, where, false);
     }
-    // relaxed (all): the holder's own
-    const bool used_up = slot.released.load(std::memory_order_relaxed) + 1 >=
-                         slot.ends_at.load(std::memory_order_relaxed);
-    const return_state state = slot.resource.load(std::memory_order_relaxed)->on_return();
+    // relaxed: the holder's own
+    pooled_resource& what = *slot.resource.load(std::memory_order_relaxed);
+    const return_state state = what.on_return();
+    const bool used_up = is_used_up(slot, what);
     if (state != return_state::clean || used_up) [[unlikely]] {
         const auto verdict = state == return_state::broken ? verdict_of(close_reason::broken)
                              : used_up                     ? verdict_of(close_reason::uses)
@@ -321,6 +333,11 @@ pooled_resource* resource_core::parts::peek(lease_ticket ticket) noexcept {
 
 void resource_core::parts::report(violation_kind kind, std::uint32_t slot, std::uint32_t generation,
                                   culprit second) const noexcept {
+    report_violation(describe(kind, slot, generation, second), params_.on_violation);
+}
+
+violation resource_core::parts::describe(violation_kind kind, std::uint32_t slot,
+                                         std::uint32_t generation, culprit second) const noexcept {
     violation what;
     what.kind = kind;
     params_.name.copy(what.pool.data(), what.pool.size() - 1);
@@ -349,7 +366,7 @@ void resource_core::parts::report(violation_kind kind, std::uint32_t slot, std::
         }
     }
     walk_stack(what.second_stack);
-    report_violation(what, params_.on_violation);
+    return what;
 }
 
 }  // namespace ropeway::detail

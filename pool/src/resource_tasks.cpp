@@ -113,6 +113,7 @@ void resource_core::parts::open_ended(std::uint32_t slot, bool well, bool late) 
                             ? ~std::uint64_t{0}
                             : block.released.load(std::memory_order_relaxed) + params_.max_uses,
                         std::memory_order_relaxed);
+    static_cast<void>(of.owned->take_uses());  // what an open before this one left
     of.opened_at = now_;
     of.checked_at = now_;
     of.unused_since = 0;

@@ -66,7 +66,9 @@ void report_violation(const violation& what, violation_policy policy) noexcept {
     } while ((before & 1) != 0 ||
              before != cell.sequence.load(std::memory_order_relaxed));  // ordered by the acquires
     if (handler != nullptr) {
-        handler(what, context);
+        violation told = what;
+        told.ends_process = told.ends_process || policy == violation_policy::abort;
+        handler(told, context);
     }
     if (policy == violation_policy::abort) {
         std::abort();

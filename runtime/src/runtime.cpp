@@ -20,6 +20,9 @@ struct violation_target {
 };
 constinit violation_target target;
 
+/// How long a violation that ends the process waits for the log's thread to write what is queued.
+constexpr std::chrono::milliseconds last_words{1000};
+
 void log_violation(const violation& what, void*) noexcept {
     // seq_cst on both, as in release_target(): either we see null, or it sees us inside.
     target.inside.fetch_add(1, std::memory_order_seq_cst);
@@ -29,9 +32,16 @@ void log_violation(const violation& what, void*) noexcept {
             const std::array<log_field, 3> fields{{{"violation", to_string(what.kind)},
                                                    {"pool", std::string_view{what.pool.data()}},
                                                    {"report", report}}};
-            log->write_keyed(to_string(what.kind), log_level::error, "pool misuse", fields);
+            if (what.ends_process) {
+                log->write_each(log_level::error, "pool misuse", fields);
+            } else {
+                log->write_keyed(to_string(what.kind), log_level::error, "pool misuse", fields);
+            }
         } catch (const std::bad_alloc&) {
             log->write(log_level::error, "pool misuse, and no memory for its report");
+        }
+        if (what.ends_process) {
+            static_cast<void>(log->flush(last_words));
         }
     }
     target.inside.fetch_sub(1, std::memory_order_release);  // pairs with release_target()

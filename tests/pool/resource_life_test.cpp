@@ -12,6 +12,7 @@
 #include <ropeway/pool/testing/virtual_time.hpp>
 
 #include "ropeway_test.hpp"
+#include "scripted_resource.hpp"
 
 using namespace std::chrono_literals;
 using ropeway::close_reason;
@@ -66,6 +67,54 @@ TEST_CASE("a resource is replaced after so many leases, and statements count as 
     l.time.advance(10ms);
     CHECK(pool.acquire()->number() == 3);
     CHECK(pool.snapshot().closed[static_cast<std::size_t>(close_reason::uses)] == 2);
+}
+
+TEST_CASE(
+    "what a resource counts in a lease is what the lease counts, at least one, if it is clean or "
+    "not") {
+    life l;
+    l.params.max_uses = 6;
+    l.params.time = nullptr;
+    ropeway_test::scripted_end end;
+    ropeway_test::scripted_pool pool(ropeway_test::made_by(end), l.params);
+    REQUIRE_FALSE(pool.start().has_value());
+    const auto worn_out = [&] {
+        return pool.snapshot().closed[static_cast<std::size_t>(close_reason::uses)];
+    };
+    pool.acquire(5s)->run(3);
+    static_cast<void>(pool.acquire(5s));
+    pool.acquire(5s)->run(1);
+    CHECK(end.opens == 1);
+    pool.acquire(5s)->run(1);  // the sixth
+    pool.acquire(5s)->run(2);
+    CHECK(end.opens == 2);
+    CHECK(worn_out() == 1);
+    {
+        auto got = pool.acquire(5s);
+        REQUIRE(got);
+        got->run(2);
+        got->come_back(ropeway::return_state::dirty);
+        got.held().add_uses(1);
+    }
+    CHECK(end.opens == 2);
+    pool.acquire(5s)->run(100);
+    static_cast<void>(pool.acquire(5s));
+    CHECK(end.opens == 3);
+    CHECK(worn_out() == 2);
+}
+
+TEST_CASE("without max_uses nothing that a resource counts ends it") {
+    life l;
+    l.params.max_uses = 0;
+    l.params.time = nullptr;
+    ropeway_test::scripted_end end;
+    ropeway_test::scripted_pool pool(ropeway_test::made_by(end), l.params);
+    REQUIRE_FALSE(pool.start().has_value());
+    for (int i = 0; i != 3; ++i) {
+        pool.acquire(5s)->run(std::uint64_t{1} << 40);
+    }
+    CHECK(pool.acquire(5s));
+    CHECK(end.opens == 1);
 }
 
 TEST_CASE("age ends a resource that is never idle at its return, and not all at one time") {

@@ -5,9 +5,14 @@
 #include <chrono>
 #include <cstring>
 #include <optional>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <ropeway/pool/resource_pool.hpp>
 
@@ -34,6 +39,37 @@ ropeway::resource_pool_params one_slot() {
 }
 
 std::string_view text(const std::array<char, 32>& of) { return of.data(); }
+
+/// What a child prints to its descriptor 2 before `act` ends it by SIGABRT; empty if it does not.
+template <class Act>
+std::string last_words(Act act) {
+    std::array<int, 2> ends{};
+    REQUIRE(pipe(ends.data()) == 0);
+    const pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        signal(SIGABRT, SIG_DFL);
+        dup2(ends[1], STDERR_FILENO);
+        act();
+        _exit(0);
+    }
+    close(ends[1]);
+    std::string said;
+    std::array<char, 4096> some{};
+    for (ssize_t got = 0; (got = read(ends[0], some.data(), some.size())) > 0;) {
+        said.append(some.data(), static_cast<std::size_t>(got));
+    }
+    close(ends[0]);
+    int status = 0;
+    REQUIRE(waitpid(child, &status, 0) == child);
+    REQUIRE(WIFSIGNALED(status));
+    REQUIRE(WTERMSIG(status) == SIGABRT);
+    return said;
+}
+
+bool has(const std::string& where, const std::string& what) {
+    return where.find(what) != std::string::npos;
+}
 
 }  // namespace
 
@@ -196,4 +232,53 @@ TEST_CASE(
     CHECK(ropeway::site_text(seen.last().first.site).find("resource_misuse_test") !=
           std::string_view::npos);
     CHECK(end.alive == 0);
+}
+
+TEST_CASE(
+    "a use after return ends the program, and its last words name pool, slot and both sides") {
+    scripted_end end;
+    scripted_pool pool(made_by(end), one_slot());
+    REQUIRE_FALSE(pool.start().has_value());
+    auto got = pool.acquire(1s);
+    REQUIRE(got);
+    const ropeway::site back = ropeway::site::here();
+    got.held().reset(back.id());
+    const std::string said = last_words([&] { got.held()->use(); });
+    CAPTURE(said);
+    const std::string mine{ropeway::thread_text(ropeway::thread_number())};
+    CHECK(has(said, "stale read: pool \"misused\", slot 0, generation held 1, found 2 (free)."));
+    CHECK(has(said, "First: put by " + std::string{ropeway::site_text(back.id())} + " on " + mine));
+    CHECK(has(said, "then: read by " + std::string{ropeway::site_text(0)} + " on "));
+    CHECK(has(said, "Stack of this report: 0x"));
+    CHECK(pool.snapshot().idle == 1);
+}
+
+TEST_CASE("a use of a lease that was moved from names who acquired what it no longer holds") {
+    scripted_end end;
+    scripted_pool pool(made_by(end), one_slot());
+    REQUIRE_FALSE(pool.start().has_value());
+    auto got = pool.acquire(1s);
+    REQUIRE(got);
+    const scripted_lease holder = std::move(got.held());
+    const std::string said = last_words([&] { got.held()->use(); });
+    CAPTURE(said);
+    CHECK(
+        has(said, "pool \"misused\", slot 0, generation held 1, found 1 (live). First: acquired"));
+    CHECK(has(said, "resource_misuse_test"));
+}
+
+TEST_CASE("a use of a lease without a pool, or whose pool is gone, is a stale read all the same") {
+    scripted_lease gone;
+    {
+        scripted_end end;
+        scripted_pool pool(made_by(end), one_slot());
+        REQUIRE_FALSE(pool.start().has_value());
+        gone = pool.acquire(1s).take();
+        gone.reset();
+    }
+    CHECK(
+        has(last_words([&] { gone->use(); }), "stale read: pool \"\", slot 0, generation held 1"));
+    const scripted_lease never;
+    CHECK(
+        has(last_words([&] { never->use(); }), "stale read: pool \"\", slot 0, generation held 0"));
 }

@@ -100,6 +100,11 @@ class scripted_resource : public ropeway::pooled_resource {
         const entry one(*this);
         ++uses;
     }
+    /// The same with so many statements, which count towards max_uses.
+    void run(std::uint64_t statements) noexcept {
+        use();
+        count_use(statements);
+    }
     void come_back(ropeway::return_state as) noexcept { returns_ = as; }
     void look(ropeway::resource_health as) noexcept { health_ = as; }
     std::uint64_t uses = 0;

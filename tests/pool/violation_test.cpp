@@ -74,6 +74,7 @@ TEST_CASE("the handler is called on the reporting thread and can be taken away")
         other.join();
         REQUIRE(seen.count() == 2);
         REQUIRE(seen.at(1).index == 7);
+        REQUIRE_FALSE(seen.at(1).ends_process);
     }
     report_violation(what, violation_policy::log_and_drop);
     REQUIRE(all_violations().total() == before + 3);
@@ -101,8 +102,8 @@ TEST_CASE("policy abort ends the program after the handler ran") {
     const pid_t child = fork();
     if (child == 0) {
         set_violation_handler(
-            [](const violation&, void* end) noexcept {
-                const char seen = 'y';
+            [](const violation& told, void* end) noexcept {
+                const char seen = told.ends_process ? 'y' : 'n';
                 static_cast<void>(!write(*static_cast<int*>(end), &seen, 1));
             },
             &pipe_ends[1]);

@@ -25,6 +25,73 @@ TEST_CASE("A session that did nothing special goes back clean") {
     CHECK(session->on_return() == return_state::clean);
 }
 
+TEST_CASE("Each command counts as one use until the next return, what the pool does as none") {
+    shared_server().exec(
+        "DROP TABLE IF EXISTS counted; CREATE TABLE counted (a int);"
+        "GRANT ALL ON counted TO rider");
+    const auto session = open_session({.url = shared_server().url_unix(),
+                                       .prepared = {{"add", "INSERT INTO counted VALUES ($1)"}}});
+    CHECK(session->take_uses() == 0);
+    CHECK(session->exec("SELECT 1; SELECT 2"));
+    CHECK_FALSE(session->exec_params("SELECT $1 / 0", {1}));
+    CHECK(session->exec_prepared("add", {1}));
+    CHECK(session->take_uses() == 3);
+    CHECK(session->take_uses() == 0);
+    CHECK(session->prepare("mine", "SELECT 1"));
+    CHECK(session->listen("news"));
+    CHECK(session->take_uses() == 2);
+    {
+        pg::pipeline batch(*session, {.batch = 2});
+        for (int i = 0; i != 5; ++i) {
+            CHECK(batch.add("add", std::initializer_list<pg::parameter>{i}));
+        }
+        CHECK(batch.finish().done == 5);
+    }
+    CHECK(session->take_uses() == 5);
+    {
+        pg::copy_writer rows(*session, {.table = "counted"});
+        for (int i = 0; i != 5; ++i) {
+            CHECK(rows.row(std::initializer_list<pg::parameter>{i}));
+        }
+        CHECK(rows.finish());
+    }
+    CHECK(session->take_uses() == 1);
+    {
+        pg::transaction kept(*session);
+        CHECK(kept.exec_prepared("add", {2}));
+        CHECK_FALSE(kept.commit());
+        pg::transaction dropped(*session);
+        CHECK(dropped.exec("SELECT 1"));
+    }
+    CHECK(session->take_uses() == 5);
+    CHECK(give_back(*session));
+    CHECK(run_task(*session, ropeway::resource_task::probe));
+    CHECK(session->take_uses() == 0);
+}
+
+TEST_CASE(
+    "Through a pool, one lease with as many statements as max_uses is the connection's last") {
+    ropeway::resource_pool<pg::connection> pool(
+        pg::make_connections({.url = shared_server().url_unix()}),
+        {.name = "worn", .min_size = 1, .max_size = 1, .max_uses = 3});
+    REQUIRE_FALSE(pool.start());
+    const auto pid_after = [&](int statements) {
+        auto got = pool.acquire(5s);
+        REQUIRE(got);
+        for (int i = 0; i != statements; ++i) {
+            CHECK(got->exec("SELECT 1"));
+        }
+        return got->backend_pid();
+    };
+    const int first = pid_after(2);
+    CHECK(pid_after(0) == first);
+    const int second = pid_after(3);
+    CHECK(second != first);
+    CHECK(pid_after(0) != second);
+    CHECK(pool.snapshot().closed[static_cast<std::size_t>(ropeway::close_reason::uses)] == 2);
+    CHECK(pool.shutdown(1s).clean());
+}
+
 TEST_CASE("An open transaction is rolled back, a failed one too") {
     shared_server().exec(
         "DROP TABLE IF EXISTS left_open; CREATE TABLE left_open (a int);"

@@ -41,6 +41,40 @@ TEST_CASE("leases of one pool see one database, in memory by default") {
     CHECK(connections.shutdown(1s).clean());
 }
 
+TEST_CASE("max_uses counts statements: one lease with three of them is enough for three") {
+    pool connections{make_connections({.prepared = {{"one", "SELECT ?1"}}}),
+                     {.name = "worn", .min_size = 1, .max_size = 1, .max_uses = 3}};
+    REQUIRE_FALSE(connections.start());
+    const auto worn_out = [&] {
+        static_cast<void>(connections.acquire(5s));  // behind what the last return began
+        return closed(connections.snapshot(), ropeway::close_reason::uses);
+    };
+    {
+        auto got = connections.acquire(5s);
+        REQUIRE(got);
+        CHECK(got->exec("SELECT 1"));
+        CHECK(got->exec_params("SELECT ?1", {2}));
+        CHECK(got->exec_prepared("one", {3}));
+    }
+    CHECK(worn_out() == 1);  // and the look was the next one's first
+    REQUIRE(connections.acquire(5s)->exec("SELECT 1; SELECT 2"));
+    CHECK(worn_out() == 2);
+    CHECK(connections.acquire(5s)->exec("SELECT 1"));
+    CHECK(connections.shutdown(1s).clean());
+}
+
+TEST_CASE("a statement counts as a use when it ran, well or not") {
+    const auto alone = make_connections({})();
+    REQUIRE(alone->begin(ropeway::resource_task::open).state == ropeway::step_state::done);
+    CHECK(alone->take_uses() == 0);
+    CHECK_FALSE(alone->exec("SELECT nothing"));  // does not compile
+    CHECK_FALSE(alone->exec_params("SELECT ?1", {}));
+    CHECK(alone->take_uses() == 0);
+    CHECK(alone->exec("CREATE TABLE t (v UNIQUE); INSERT INTO t VALUES (1); -- and no more"));
+    CHECK_FALSE(alone->exec("INSERT INTO t VALUES (1); SELECT 1"));
+    CHECK(alone->take_uses() == 3);
+}
+
 TEST_CASE("what a holder left open is rolled back before the next one has it") {
     const temporary_folder folder;
     pool connections{make_connections({.path = folder.file("orders.db")}),

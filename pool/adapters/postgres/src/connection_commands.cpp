@@ -207,6 +207,7 @@ result connection::exec(std::string_view sql, std::chrono::nanoseconds timeout) 
     if (PQsendQuery(in.session(), std::string(sql).c_str()) == 0) {
         return in.send_failed();
     }
+    count_use();
     return in.finish_command(end, may_commit);
 }
 
@@ -224,6 +225,7 @@ result connection::exec_params(std::string_view sql, std::span<const parameter> 
                           bound.values(), bound.lengths(), bound.formats(), 0) == 0) {
         return in.send_failed();
     }
+    count_use();
     return in.finish_command(end, may_commit);
 }
 
@@ -241,6 +243,7 @@ result connection::exec_prepared(std::string_view name, std::span<const paramete
                             bound.lengths(), bound.formats(), 0) == 0) {
         return in.send_failed();
     }
+    count_use();
     return in.finish_command(end, may_commit);
 }
 
@@ -256,6 +259,7 @@ result connection::prepare(std::string_view name, std::string_view sql,
                       nullptr) == 0) {
         return in.send_failed();
     }
+    count_use();
     return in.finish_command(end, false);
 }
 

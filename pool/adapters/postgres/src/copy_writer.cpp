@@ -83,6 +83,7 @@ copy_writer::copy_writer(connection& on, copy_params params)
         fail(in.send_failed().error());
         return;
     }
+    on.count_use();
     if (in.wait_for_result(end_) == wait_end::time_over) {
         fail(in.give_up(end_));
         return;

@@ -76,6 +76,7 @@ bool pipeline::send(const char* name, const char* sql, std::span<const parameter
         fail(connection_->parts_->send_failed().error());
         return false;
     }
+    connection_->count_use();
     ++report_.rows;
     ++filling_.rows;
     return filling_.rows < params_.batch || sync();

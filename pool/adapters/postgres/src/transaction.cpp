@@ -88,6 +88,7 @@ resource_error transaction::commit(std::chrono::nanoseconds timeout) {
     if (PQsendQuery(in.session(), "COMMIT") == 0) {
         return in.send_failed().error();
     }
+    connection_->count_use();
     const result ended = in.finish_command(end, !had_failed);
     if (ended.error().kind == resource_error_kind::timeout && !had_failed) {
         return {resource_error_kind::commit_unknown, {}, "COMMIT: " + ended.error().text};

@@ -34,7 +34,10 @@ result connection::exec(std::string_view sql, std::chrono::nanoseconds timeout) 
         return {not_open()};
     }
     const session::use use{*session_, timeout};
-    return statement{*session_}.run_text(sql, {}, false);
+    statement run{*session_};
+    result last = run.run_text(sql, {}, false);
+    count_use(run.stepped());
+    return last;
 }
 
 result connection::exec_params(std::string_view sql, std::span<const parameter> values,
@@ -43,7 +46,10 @@ result connection::exec_params(std::string_view sql, std::span<const parameter> 
         return {not_open()};
     }
     const session::use use{*session_, timeout};
-    return statement{*session_}.run_text(sql, values, true);
+    statement run{*session_};
+    result last = run.run_text(sql, values, true);
+    count_use(run.stepped());
+    return last;
 }
 
 result connection::exec_prepared(std::string_view name, std::span<const parameter> values,
@@ -58,7 +64,10 @@ result connection::exec_prepared(std::string_view name, std::span<const paramete
                                        "': name it in sqlite_params::prepared"}};
     }
     const session::use use{*session_, timeout};
-    return statement{*session_}.run_prepared(prepared, values);
+    statement run{*session_};
+    result last = run.run_prepared(prepared, values);
+    count_use(run.stepped());
+    return last;
 }
 
 bool connection::in_transaction() const noexcept { return session_->in_transaction(); }

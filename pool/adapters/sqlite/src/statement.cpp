@@ -110,6 +110,7 @@ result statement::bind_and_step(sqlite3_stmt* prepared, std::span<const paramete
     }
     result made;
     const sqlite3_int64 changes_before = sqlite3_total_changes64(on_.get());
+    ++stepped_;
     const int code = step(prepared, made);
     if (code == too_many_rows) {
         return refusal("the result has more rows than max_rows allows: ask for fewer (LIMIT)");

@@ -4,6 +4,7 @@
 // one call.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string_view>
 
@@ -23,6 +24,8 @@ class statement {
     /// Each statement of `sql` in turn; with values exactly one.
     result run_text(std::string_view sql, std::span<const parameter> values, bool only_one);
     result run_prepared(sqlite3_stmt* prepared, std::span<const parameter> values);
+    /// Statements that ran, well or not.
+    [[nodiscard]] std::uint64_t stepped() const noexcept { return stepped_; }
 
   private:
     result bind_and_step(sqlite3_stmt* prepared, std::span<const parameter> values);
@@ -32,6 +35,7 @@ class statement {
     result refusal(const char* why);
 
     session& on_;
+    std::uint64_t stepped_ = 0;
 };
 
 }  // namespace ropeway::sqlite

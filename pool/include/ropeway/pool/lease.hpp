@@ -27,8 +27,8 @@ struct lease_origin {
 bool give_back(const lease_origin& lease, site_id where) noexcept;
 void add_uses(const lease_origin& lease, std::uint64_t uses) noexcept;
 void doom(const lease_origin& lease) noexcept;
-/// Reports a use of an empty lease, as a violation.
-[[gnu::cold]] void report_empty_use() noexcept;
+/// Reports a use of a lease that is empty by now, as a violation; ends by std::terminate.
+[[noreturn, gnu::cold]] void report_empty_use(const lease_origin& lease) noexcept;
 }  // namespace detail
 
 /// What identifies a lease beyond a C edge; compare resource_pool::lend and give_back.
@@ -69,13 +69,15 @@ class [[nodiscard]] lease {
     [[nodiscard]] explicit operator bool() const noexcept { return resource_ != nullptr; }
     /// Null when empty.
     [[nodiscard]] R* get() const noexcept { return resource_; }
-    /// A use after return is a violation (stale_read), then std::terminate as for any null: there
-    /// is nothing to use.
+    /// A use after return is a violation (stale_read) that names pool, slot, the last return and,
+    /// by thread and stack, the use. Then std::terminate, since there is nothing to use: the
+    /// current exception is the violation_error, whose text the default terminate handler prints.
     [[nodiscard]] R& operator*() const noexcept { return *use(); }
     [[nodiscard]] R* operator->() const noexcept { return use(); }
 
     [[nodiscard]] lease_ticket ticket() const noexcept { return {from_.slot, from_.generation}; }
-    /// Counts statements towards max_uses; one lease counts as one by itself.
+    /// Counts so many more towards max_uses than the pool counts by itself: the statements that the
+    /// resource counted, or one. For work that the resource does not see.
     void add_uses(std::uint64_t uses) noexcept { detail::add_uses(from_, uses); }
     /// Marks it broken: it will be dropped when it comes back.
     void doom() noexcept { detail::doom(from_); }
@@ -85,7 +87,7 @@ class [[nodiscard]] lease {
     lease(R* resource, detail::lease_origin from) noexcept : resource_(resource), from_(from) {}
     R* use() const noexcept {
         if (resource_ == nullptr) [[unlikely]] {
-            detail::report_empty_use();
+            detail::report_empty_use(from_);
         }
         return resource_;
     }

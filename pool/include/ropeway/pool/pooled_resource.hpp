@@ -87,6 +87,23 @@ class pooled_resource {
     virtual void drop() noexcept = 0;
     /// Why the latest task or use failed; kind none if nothing did. Valid until the next call.
     [[nodiscard]] virtual const resource_error& error() const noexcept = 0;
+
+    /// What count_use() counted since the last call. The pool calls it at each return.
+    std::uint64_t take_uses() noexcept {
+        const std::uint64_t uses = uses_;
+        if (uses != 0) {  // a resource that does not count is not written to
+            uses_ = 0;
+        }
+        return uses;
+    }
+
+  protected:
+    /// The holder had it do so many things that wear it out: statements, of a database. A lease
+    /// counts towards resource_pool_params::max_uses as these, and as one if there were none.
+    void count_use(std::uint64_t uses = 1) noexcept { uses_ += uses; }
+
+  private:
+    std::uint64_t uses_ = 0;  ///< of whoever may call the resource
 };
 
 }  // namespace ropeway

@@ -55,6 +55,8 @@ class resource_core {
     bool give_back_lease(const lease_origin& lease, site_id where) noexcept;
     void add_lease_uses(const lease_origin& lease, std::uint64_t uses) noexcept;
     void doom_lease(const lease_origin& lease) noexcept;
+    /// The violation of who uses a lease that is empty by now.
+    [[nodiscard]] violation describe_empty_use(const lease_origin& lease) const noexcept;
 
   private:
     struct parts;

@@ -80,8 +80,9 @@ struct resource_pool_params {
     std::chrono::milliseconds reset_timeout{2000};
     /// Of one farewell. 1 ms..60 s.
     std::chrono::milliseconds close_timeout{1000};
-    /// Leases after which one is replaced; 0: never. (POOL_MAX_QUERIES counts statements, which
-    /// adapters report by lease::add_uses().)
+    /// Uses after which one is replaced when its lease ends; 0: never. A lease counts as the
+    /// statements that were sent in it, and as one if there were none. The adapters count them
+    /// (pooled_resource::count_use()); a resource that does not counts leases. (POOL_MAX_QUERIES)
     std::uint64_t max_uses = 50'000;
     /// Age at which one is replaced, less up to max_age_jitter of it; 0: never.
     /// (POOL_MAX_CONNECTION_LIFETIME)

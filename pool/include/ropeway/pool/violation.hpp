@@ -90,6 +90,9 @@ struct violation {
     std::uint64_t found = 0;     ///< writes: up to 8 bytes at offset, lowest first
     std::uint64_t expected = 0;  ///< what should have stood there
     std::size_t count = 1;       ///< leaks: slots of this site
+    /// The process ends when the handler has returned: a handler that writes elsewhere waits,
+    /// within a bound, until its line is out.
+    bool ends_process = false;
     std::array<slot_record, history_records> history{};  ///< oldest first; at sampled and full
     std::uint32_t history_size = 0;
     std::array<const void*, stack_frames> first_stack{};   ///< last transition; sampled and full
@@ -99,7 +102,8 @@ struct violation {
 /// The report of one violation as one paragraph naming both culprits. Allocates.
 [[nodiscard]] std::string to_string(const violation& what);
 
-/// Thrown by explicit calls (recycle*, recycle_raw, peek) of a pool with policy throw_error.
+/// Thrown by explicit calls (recycle*, recycle_raw, peek) of a pool with policy throw_error; what
+/// std::terminate finds after a use of an empty lease.
 class violation_error : public std::runtime_error {
   public:
     explicit violation_error(const violation& what);
@@ -137,7 +141,7 @@ class violation_counts {
 [[nodiscard]] const violation_counts& all_violations() noexcept;
 
 /// Counts the violation, calls the handler, remembers it for this thread, and aborts if the policy
-/// says so. Never throws: see throw_if_new().
+/// says so (the handler then finds `ends_process` set). Never throws: see throw_if_new().
 void report_violation(const violation& what, violation_policy policy) noexcept;
 
 /// Violations this thread has reported so far, and the latest of them.

@@ -48,6 +48,8 @@ class connection final : public pooled_resource {
     // something may have been done), `broken` if the connection ended and nothing was committed,
     // `commit_unknown` if it ended in a statement outside a transaction that may have changed
     // something, otherwise what the SQLSTATE means (sqlstate.hpp).
+    // Towards max_uses each command that was sent counts as one: a text with several statements
+    // too, a COPY with all its rows, and each entry of a pipeline.
 
     /// One or several statements without parameters; the result of the last one, or the first
     /// error. Not for COPY: see copy_writer.

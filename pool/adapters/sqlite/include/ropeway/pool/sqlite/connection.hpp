@@ -36,6 +36,7 @@ class database;
 /// do: wait for a lock, or compute. What the statement had changed is then rolled back, and the
 /// connection stays usable.
 /// A statement that fails returns its error; nothing here throws except std::bad_alloc.
+/// Each statement that ran, well or not, counts as one towards max_uses.
 ///
 /// What a holder leaves behind never reaches the next one: an open transaction is rolled back, and
 /// after TEMP tables, ATTACH, a PRAGMA that sets something or native_handle() the connection is
