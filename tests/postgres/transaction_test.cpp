@@ -173,6 +173,40 @@ TEST_CASE("A statement that commits by itself is unknown when its answer is cut,
     }
 }
 
+TEST_CASE("A transaction that ends by a statement's text is unknown when its answer is cut") {
+    fault_proxy proxy(shared_server().port());
+    for (const auto& [sql, kind] :
+         {std::pair{"COMMIT", resource_error_kind::commit_unknown},
+          std::pair{"INSERT INTO orders VALUES (2); end", resource_error_kind::commit_unknown},
+          std::pair{"ROLLBACK; INSERT INTO orders VALUES (2)", resource_error_kind::commit_unknown},
+          std::pair{"INSERT INTO orders VALUES (2)", resource_error_kind::broken},
+          std::pair{"ROLLBACK", resource_error_kind::broken}}) {
+        CAPTURE(sql);
+        make_table();
+        const auto session = open_session({.url = shared_server().url_tcp(proxy.port())});
+        REQUIRE(session->exec("BEGIN"));
+        REQUIRE(session->exec("INSERT INTO orders VALUES (1)"));
+        proxy.set(flow_direction::to_client, {.cut_after = 0});
+        CHECK(session->exec(sql).error().kind == kind);
+        proxy.heal();
+        CHECK(shared_server().wait_backends(0));
+        CHECK(count() == (std::string_view(sql) == "INSERT INTO orders VALUES (2); end" ? "2"
+                          : kind == resource_error_kind::commit_unknown                 ? "1"
+                                                                                        : "0"));
+    }
+    // A transaction passes it on, however it was sent.
+    make_table();
+    const auto session = open_session({.url = shared_server().url_tcp(proxy.port())});
+    REQUIRE(session->prepare("done", "COMMIT"));
+    pg::transaction work(*session);
+    REQUIRE(work.exec("INSERT INTO orders VALUES (1)"));
+    proxy.set(flow_direction::to_client, {.cut_after = 0});
+    CHECK(work.exec_prepared("done", {}).error().kind == resource_error_kind::commit_unknown);
+    CHECK(work.commit().kind == resource_error_kind::commit_unknown);
+    CHECK(shared_server().wait_backends(0));
+    CHECK(count() == "1");
+}
+
 TEST_CASE("With a key an unknown commit is tried again, and the work is done once") {
     make_table();
     fault_proxy proxy(shared_server().port());

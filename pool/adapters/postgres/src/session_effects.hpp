@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Private: can an SQL text leave something in its session that a next holder would meet? Pure.
+// Private: can an SQL text leave something in its session that a next holder would meet, and can it
+// commit something? Pure.
 #pragma once
 
 #include <string_view>
@@ -17,5 +18,11 @@ namespace ropeway::postgres::detail {
 /// connection in it leaves no doubt about a commit. A query that calls functions which write counts
 /// as reading.
 [[nodiscard]] bool only_reads(std::string_view sql) noexcept;
+
+/// True if `sql` may have committed something when the connection ends before its answer: outside a
+/// transaction whatever does not only read, within one what may end it otherwise than by a rollback
+/// (COMMIT, END, PREPARE TRANSACTION, or anything behind a ROLLBACK). Errs towards true: a wrong
+/// true forbids to do the work again, a wrong false would do it twice.
+[[nodiscard]] bool may_commit(std::string_view sql, bool within_transaction) noexcept;
 
 }  // namespace ropeway::postgres::detail
