@@ -72,14 +72,18 @@ TEST_CASE("Texts that leave nothing are not taken for such that do") {
 }
 
 TEST_CASE("Only a query that names no change counts as reading") {
-    for (const char* sql : {"SELECT 1", "  select * from t", "SHOW all", "TABLE t", "VALUES (1)",
-                            "/* x */ SELECT 1"}) {
+    for (const char* sql :
+         {"SELECT 1", "  select * from t", "SHOW all", "TABLE t", "VALUES (1)", "SELECT 1;",
+          "SELECT 1 ;;\n", "BEGIN", "START TRANSACTION READ WRITE", "/* x */ SELECT 1"}) {
         CAPTURE(sql);
         // A comment's words stand before the query's: it errs to the careful side.
         CHECK(only_reads(sql) == (std::string_view(sql).front() != '/'));
     }
-    for (const char* sql : {"", "INSERT INTO t VALUES (1)", "WITH x AS (DELETE FROM t) SELECT 1",
-                            "SELECT 1; DELETE FROM t", "SELECT 1 INTO u", "COMMIT", "CALL p()"}) {
+    for (const char* sql :
+         {"", "INSERT INTO t VALUES (1)", "WITH x AS (DELETE FROM t) SELECT 1",
+          "SELECT 1; DELETE FROM t", "SELECT 1; TRUNCATE t", "SELECT 1;DROP TABLE t",
+          "SELECT 1; CALL p()", "BEGIN; TRUNCATE t; COMMIT", "SELECT '; -- '; TRUNCATE t",
+          "SELECT 1 /* ; -- */; TRUNCATE t", "SELECT 1 INTO u", "COMMIT", "CALL p()"}) {
         CAPTURE(sql);
         CHECK_FALSE(only_reads(sql));
     }

@@ -165,7 +165,10 @@ TEST_CASE("A statement that commits by itself is unknown when its answer is cut,
     fault_proxy proxy(shared_server().port());
     for (const auto& [sql, kind] :
          {std::pair{"INSERT INTO orders VALUES (1)", resource_error_kind::commit_unknown},
+          std::pair{"SELECT 1; TRUNCATE orders", resource_error_kind::commit_unknown},
+          std::pair{"BEGIN", resource_error_kind::broken},
           std::pair{"SELECT 1", resource_error_kind::broken}}) {
+        CAPTURE(sql);
         const auto session = open_session({.url = shared_server().url_tcp(proxy.port())});
         proxy.set(flow_direction::to_client, {.cut_after = 0});
         CHECK(session->exec(sql).error().kind == kind);

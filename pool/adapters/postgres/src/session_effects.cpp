@@ -115,12 +115,19 @@ bool leaves_session_state(std::string_view sql) noexcept {
 }
 
 bool only_reads(std::string_view sql) noexcept {
-    constexpr std::array<std::string_view, 5> reads{"select", "show", "table", "values", "fetch"};
+    constexpr std::array<std::string_view, 7> reads{"select", "show",  "table", "values",
+                                                    "fetch",  "begin", "start"};
     constexpr std::array<std::string_view, 5> writes{"insert", "update", "delete", "merge", "into"};
     const auto is_one_of = [](std::string_view word, const auto& words) {
         return std::any_of(words.begin(), words.end(),
                            [&](std::string_view small) { return equals(word, small); });
     };
+    // Behind a semicolon there may be a second statement. One within a literal or a comment counts
+    // as well, and so does a comment behind one: only a lexer could tell.
+    if (const std::size_t end = sql.find(';');
+        end != sql.npos && sql.find_first_not_of("; \t\n\r\f\v", end) != sql.npos) {
+        return false;
+    }
     std::string_view rest = sql;
     if (!is_one_of(next_word(rest), reads)) {
         return false;

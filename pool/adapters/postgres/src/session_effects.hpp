@@ -14,9 +14,9 @@ namespace ropeway::postgres::detail {
 /// not seen.
 [[nodiscard]] bool leaves_session_state(std::string_view sql) noexcept;
 
-/// True if `sql` is one statement that begins like a query and names no change: then an end of the
-/// connection in it leaves no doubt about a commit. A query that calls functions which write counts
-/// as reading.
+/// True if `sql` is one statement that begins like a query, or begins a transaction, and names no
+/// change: then an end of the connection in it leaves no doubt about a commit. A query that calls
+/// functions which write counts as reading.
 [[nodiscard]] bool only_reads(std::string_view sql) noexcept;
 
 /// True if `sql` may have committed something when the connection ends before its answer: outside a
