@@ -253,6 +253,55 @@ TEST_CASE("Without a key an unknown commit is never tried again") {
     CHECK(outcome.attempts == 1);
 }
 
+TEST_CASE("Without a key a connection that is cut in BEGIN is tried again") {
+    make_table();
+    fault_proxy proxy(shared_server().port());
+    single_pool pool({.url = shared_server().url_tcp(proxy.port())});
+    const auto put = [](int id) {
+        return [id](auto& work) {
+            return work.exec_params("INSERT INTO orders VALUES ($1)", {id}).error();
+        };
+    };
+    REQUIRE(pg::run_transaction(pool, {}, put(1)));
+    pool.before_lease = [&](int lease) {
+        proxy.heal();
+        if (lease == 2) {  // nothing shows it before the next byte
+            proxy.set(flow_direction::to_server, {.cut_after = 0});
+        }
+    };
+    const auto outcome = pg::run_transaction(pool, {}, put(2));
+    CHECK(outcome);
+    CHECK(outcome.attempts == 2);
+    CHECK(count() == "2");
+}
+
+TEST_CASE("An unknown commit stays the answer until a later try has decided its key") {
+    fault_proxy proxy(shared_server().port());
+    for (const bool key_is_told : {false, true}) {
+        CAPTURE(key_is_told);
+        make_table();
+        single_pool pool({.url = shared_server().url_tcp(proxy.port())});
+        pool.before_lease = [&](int lease) {
+            proxy.heal();
+            if (lease == 2 && !key_is_told) {
+                shared_server().exec("ALTER TABLE ropeway_idempotency RENAME TO elsewhere");
+            }
+        };
+        int calls = 0;
+        const auto outcome = pg::run_transaction(pool, {.key = "order 1"}, [&](auto& work) {
+            // The first COMMIT does not reach the server, the second try fails for good.
+            auto done = work.exec(++calls == 1 ? "SELECT 1" : "SELEKT").error();
+            proxy.set(flow_direction::to_server, {.cut_after = 0});
+            return done;
+        });
+        CHECK(outcome.attempts == 2);
+        CHECK(calls == (key_is_told ? 2 : 1));
+        CHECK(outcome.error.kind ==
+              (key_is_told ? resource_error_kind::invalid : resource_error_kind::commit_unknown));
+        shared_server().exec("DROP TABLE IF EXISTS elsewhere");
+    }
+}
+
 TEST_CASE("A serialization failure is tried again, a wrong statement is not") {
     make_table();
     single_pool pool({.url = shared_server().url_unix()});
