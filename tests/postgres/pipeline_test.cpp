@@ -93,13 +93,32 @@ TEST_CASE("A pipeline whose connection is cut says what is done and what is unkn
     }
     const auto& report = writer.finish();
     CHECK_FALSE(report);
-    CHECK(report.error.kind == resource_error_kind::broken);
+    // Each batch commits by itself.
+    CHECK(report.error.kind == resource_error_kind::commit_unknown);
     CHECK(report.rows == report.done + report.refused + report.unknown);
     CHECK(report.unknown > 0);
     CHECK(session->is_doomed());
     const auto kept = static_cast<std::uint64_t>(std::stoll(count()));
     CHECK(kept >= report.done);
     CHECK(kept <= report.done + report.unknown);
+}
+
+TEST_CASE("A pipeline cut within a transaction is unknown only if it was to commit") {
+    fault_proxy proxy(shared_server().port());
+    for (const auto& [last, kind] : {std::pair{"SELECT 1", resource_error_kind::broken},
+                                     std::pair{"COMMIT", resource_error_kind::commit_unknown}}) {
+        CAPTURE(last);
+        const auto session = session_with_table(shared_server().url_tcp(proxy.port()));
+        REQUIRE(session->exec("BEGIN"));
+        pg::pipeline writer(*session);
+        CHECK(writer.add("put", {1, nullptr}));
+        CHECK(writer.add_sql(last, {}));
+        proxy.set(flow_direction::to_client, {.cut_after = 0});
+        const auto& report = writer.finish();
+        CHECK(report.error.kind == kind);
+        CHECK(report.unknown == 2);
+        proxy.heal();
+    }
 }
 
 TEST_CASE("A pipeline ends at its deadline, and its connection is dropped") {

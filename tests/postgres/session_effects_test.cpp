@@ -8,6 +8,7 @@
 namespace {
 
 using ropeway::postgres::detail::leaves_session_state;
+using ropeway::postgres::detail::may_commit;
 using ropeway::postgres::detail::only_reads;
 
 TEST_CASE("Texts that can leave session state are found, however they are written") {
@@ -71,16 +72,57 @@ TEST_CASE("Texts that leave nothing are not taken for such that do") {
 }
 
 TEST_CASE("Only a query that names no change counts as reading") {
-    for (const char* sql : {"SELECT 1", "  select * from t", "SHOW all", "TABLE t", "VALUES (1)",
-                            "/* x */ SELECT 1"}) {
+    for (const char* sql :
+         {"SELECT 1", "  select * from t", "SHOW all", "TABLE t", "VALUES (1)", "SELECT 1;",
+          "SELECT 1 ;;\n", "BEGIN", "START TRANSACTION READ WRITE", "/* x */ SELECT 1"}) {
         CAPTURE(sql);
         // A comment's words stand before the query's: it errs to the careful side.
         CHECK(only_reads(sql) == (std::string_view(sql).front() != '/'));
     }
-    for (const char* sql : {"", "INSERT INTO t VALUES (1)", "WITH x AS (DELETE FROM t) SELECT 1",
-                            "SELECT 1; DELETE FROM t", "SELECT 1 INTO u", "COMMIT", "CALL p()"}) {
+    for (const char* sql :
+         {"", "INSERT INTO t VALUES (1)", "WITH x AS (DELETE FROM t) SELECT 1",
+          "SELECT 1; DELETE FROM t", "SELECT 1; TRUNCATE t", "SELECT 1;DROP TABLE t",
+          "SELECT 1; CALL p()", "BEGIN; TRUNCATE t; COMMIT", "SELECT '; -- '; TRUNCATE t",
+          "SELECT 1 /* ; -- */; TRUNCATE t", "SELECT 1 INTO u", "COMMIT", "CALL p()"}) {
         CAPTURE(sql);
         CHECK_FALSE(only_reads(sql));
+    }
+}
+
+TEST_CASE("Outside a transaction all that does more than read may commit") {
+    CHECK_FALSE(may_commit("SELECT 1", false));
+    CHECK(may_commit("INSERT INTO t VALUES (1)", false));
+}
+
+TEST_CASE("Within a transaction only what may end it other than by a rollback may commit") {
+    for (const char* sql : {
+             "COMMIT",
+             "commit and chain",
+             "END",
+             "end work",
+             "PREPARE TRANSACTION 'a'",
+             "PREPARE /* it */ TRANSACTION 'a'",
+             "INSERT INTO t VALUES (1); COMMIT",
+             "-- done\nCOMMIT",
+             "/* done */ COMMIT",
+             "ROLLBACK; INSERT INTO t VALUES (1)",
+             "ABORT; SELECT 1",
+         }) {
+        CAPTURE(sql);
+        CHECK(may_commit(sql, true));
+    }
+    for (const char* sql : {
+             "",
+             "INSERT INTO t VALUES (1)",
+             "SELECT CASE WHEN a THEN b END FROM t",
+             "SELECT commit FROM t; UPDATE t SET a = 1",
+             "PREPARE p AS SELECT 1",
+             "ROLLBACK",
+             "ROLLBACK TO SAVEPOINT s",
+             "ABORT;",
+         }) {
+        CAPTURE(sql);
+        CHECK_FALSE(may_commit(sql, true));
     }
 }
 

@@ -165,12 +165,49 @@ TEST_CASE("A statement that commits by itself is unknown when its answer is cut,
     fault_proxy proxy(shared_server().port());
     for (const auto& [sql, kind] :
          {std::pair{"INSERT INTO orders VALUES (1)", resource_error_kind::commit_unknown},
+          std::pair{"SELECT 1; TRUNCATE orders", resource_error_kind::commit_unknown},
+          std::pair{"BEGIN", resource_error_kind::broken},
           std::pair{"SELECT 1", resource_error_kind::broken}}) {
+        CAPTURE(sql);
         const auto session = open_session({.url = shared_server().url_tcp(proxy.port())});
         proxy.set(flow_direction::to_client, {.cut_after = 0});
         CHECK(session->exec(sql).error().kind == kind);
         proxy.heal();
     }
+}
+
+TEST_CASE("A transaction that ends by a statement's text is unknown when its answer is cut") {
+    fault_proxy proxy(shared_server().port());
+    for (const auto& [sql, kind] :
+         {std::pair{"COMMIT", resource_error_kind::commit_unknown},
+          std::pair{"INSERT INTO orders VALUES (2); end", resource_error_kind::commit_unknown},
+          std::pair{"ROLLBACK; INSERT INTO orders VALUES (2)", resource_error_kind::commit_unknown},
+          std::pair{"INSERT INTO orders VALUES (2)", resource_error_kind::broken},
+          std::pair{"ROLLBACK", resource_error_kind::broken}}) {
+        CAPTURE(sql);
+        make_table();
+        const auto session = open_session({.url = shared_server().url_tcp(proxy.port())});
+        REQUIRE(session->exec("BEGIN"));
+        REQUIRE(session->exec("INSERT INTO orders VALUES (1)"));
+        proxy.set(flow_direction::to_client, {.cut_after = 0});
+        CHECK(session->exec(sql).error().kind == kind);
+        proxy.heal();
+        CHECK(shared_server().wait_backends(0));
+        CHECK(count() == (std::string_view(sql) == "INSERT INTO orders VALUES (2); end" ? "2"
+                          : kind == resource_error_kind::commit_unknown                 ? "1"
+                                                                                        : "0"));
+    }
+    // A transaction passes it on, however it was sent.
+    make_table();
+    const auto session = open_session({.url = shared_server().url_tcp(proxy.port())});
+    REQUIRE(session->prepare("done", "COMMIT"));
+    pg::transaction work(*session);
+    REQUIRE(work.exec("INSERT INTO orders VALUES (1)"));
+    proxy.set(flow_direction::to_client, {.cut_after = 0});
+    CHECK(work.exec_prepared("done", {}).error().kind == resource_error_kind::commit_unknown);
+    CHECK(work.commit().kind == resource_error_kind::commit_unknown);
+    CHECK(shared_server().wait_backends(0));
+    CHECK(count() == "1");
 }
 
 TEST_CASE("With a key an unknown commit is tried again, and the work is done once") {
@@ -214,6 +251,55 @@ TEST_CASE("Without a key an unknown commit is never tried again") {
     });
     CHECK(outcome.error.kind == resource_error_kind::commit_unknown);
     CHECK(outcome.attempts == 1);
+}
+
+TEST_CASE("Without a key a connection that is cut in BEGIN is tried again") {
+    make_table();
+    fault_proxy proxy(shared_server().port());
+    single_pool pool({.url = shared_server().url_tcp(proxy.port())});
+    const auto put = [](int id) {
+        return [id](auto& work) {
+            return work.exec_params("INSERT INTO orders VALUES ($1)", {id}).error();
+        };
+    };
+    REQUIRE(pg::run_transaction(pool, {}, put(1)));
+    pool.before_lease = [&](int lease) {
+        proxy.heal();
+        if (lease == 2) {  // nothing shows it before the next byte
+            proxy.set(flow_direction::to_server, {.cut_after = 0});
+        }
+    };
+    const auto outcome = pg::run_transaction(pool, {}, put(2));
+    CHECK(outcome);
+    CHECK(outcome.attempts == 2);
+    CHECK(count() == "2");
+}
+
+TEST_CASE("An unknown commit stays the answer until a later try has decided its key") {
+    fault_proxy proxy(shared_server().port());
+    for (const bool key_is_told : {false, true}) {
+        CAPTURE(key_is_told);
+        make_table();
+        single_pool pool({.url = shared_server().url_tcp(proxy.port())});
+        pool.before_lease = [&](int lease) {
+            proxy.heal();
+            if (lease == 2 && !key_is_told) {
+                shared_server().exec("ALTER TABLE ropeway_idempotency RENAME TO elsewhere");
+            }
+        };
+        int calls = 0;
+        const auto outcome = pg::run_transaction(pool, {.key = "order 1"}, [&](auto& work) {
+            // The first COMMIT does not reach the server, the second try fails for good.
+            auto done = work.exec(++calls == 1 ? "SELECT 1" : "SELEKT").error();
+            proxy.set(flow_direction::to_server, {.cut_after = 0});
+            return done;
+        });
+        CHECK(outcome.attempts == 2);
+        CHECK(calls == (key_is_told ? 2 : 1));
+        CHECK(outcome.error.kind ==
+              (key_is_told ? resource_error_kind::invalid : resource_error_kind::commit_unknown));
+        shared_server().exec("DROP TABLE IF EXISTS elsewhere");
+    }
 }
 
 TEST_CASE("A serialization failure is tried again, a wrong statement is not") {

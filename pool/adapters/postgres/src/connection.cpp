@@ -53,6 +53,7 @@ void connection::parts::end_session() noexcept {
     doomed = false;
     session_dirty = false;
     rollback_due = false;
+    prepared_an_end = false;
 }
 
 void connection::drop() noexcept { parts_->end_session(); }

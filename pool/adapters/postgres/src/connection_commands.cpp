@@ -189,11 +189,13 @@ bool connection::parts::prepared_leaves_state(std::string_view name) const noexc
     return found == prepared.end() || detail::leaves_session_state(found->sql);
 }
 
-bool connection::parts::prepared_only_reads(std::string_view name) const noexcept {
+bool connection::parts::prepared_may_commit(std::string_view name,
+                                            bool within_transaction) const noexcept {
     const auto& prepared = opened_with->params.prepared;
     const auto found = std::find_if(prepared.begin(), prepared.end(),
                                     [&](const auto& each) { return each.name == name; });
-    return found != prepared.end() && detail::only_reads(found->sql);
+    return found != prepared.end() ? detail::may_commit(found->sql, within_transaction)
+                                   : !within_transaction || prepared_an_end;
 }
 
 result connection::exec(std::string_view sql, std::chrono::nanoseconds timeout) {
@@ -203,7 +205,7 @@ result connection::exec(std::string_view sql, std::chrono::nanoseconds timeout) 
         return *std::move(refused);
     }
     in.session_dirty = in.session_dirty || detail::leaves_session_state(sql);
-    const bool may_commit = !in_transaction() && !detail::only_reads(sql);
+    const bool may_commit = detail::may_commit(sql, in_transaction());
     if (PQsendQuery(in.session(), std::string(sql).c_str()) == 0) {
         return in.send_failed();
     }
@@ -219,7 +221,7 @@ result connection::exec_params(std::string_view sql, std::span<const parameter> 
         return *std::move(refused);
     }
     in.session_dirty = in.session_dirty || detail::leaves_session_state(sql);
-    const bool may_commit = !in_transaction() && !detail::only_reads(sql);
+    const bool may_commit = detail::may_commit(sql, in_transaction());
     const detail::bound_parameters bound(values);
     if (PQsendQueryParams(in.session(), std::string(sql).c_str(), bound.count(), bound.types(),
                           bound.values(), bound.lengths(), bound.formats(), 0) == 0) {
@@ -237,7 +239,7 @@ result connection::exec_prepared(std::string_view name, std::span<const paramete
         return *std::move(refused);
     }
     in.session_dirty = in.session_dirty || in.prepared_leaves_state(name);
-    const bool may_commit = !in_transaction() && !in.prepared_only_reads(name);
+    const bool may_commit = in.prepared_may_commit(name, in_transaction());
     const detail::bound_parameters bound(values);
     if (PQsendQueryPrepared(in.session(), std::string(name).c_str(), bound.count(), bound.values(),
                             bound.lengths(), bound.formats(), 0) == 0) {
@@ -255,6 +257,7 @@ result connection::prepare(std::string_view name, std::string_view sql,
         return *std::move(refused);
     }
     in.session_dirty = true;
+    in.prepared_an_end = in.prepared_an_end || detail::may_commit(sql, true);
     if (PQsendPrepare(in.session(), std::string(name).c_str(), std::string(sql).c_str(), 0,
                       nullptr) == 0) {
         return in.send_failed();

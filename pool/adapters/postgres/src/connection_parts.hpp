@@ -58,6 +58,8 @@ struct connection::parts {
     bool doomed = false;
     bool session_dirty = false;
     bool rollback_due = false;
+    /// A holder prepared a statement that may end a transaction; its name is not remembered.
+    bool prepared_an_end = false;
     bool has_read = false;  ///< wait_once() has; a COPY's writer asks and clears it
 
     explicit parts(std::shared_ptr<settings> from) : shared(std::move(from)) {}
@@ -107,7 +109,8 @@ struct connection::parts {
     /// The deadline passed: cancels at the server, dooms the connection.
     resource_error give_up(command_clock::time_point end);
     [[nodiscard]] bool prepared_leaves_state(std::string_view name) const noexcept;
-    [[nodiscard]] bool prepared_only_reads(std::string_view name) const noexcept;
+    [[nodiscard]] bool prepared_may_commit(std::string_view name,
+                                           bool within_transaction) const noexcept;
 };
 
 }  // namespace ropeway::postgres

@@ -24,6 +24,7 @@ pipeline::pipeline(connection& on, const pipeline_params& params)
         return;
     }
     connection::parts& in = *on.parts_;
+    in_transaction_ = on.in_transaction();
     if (auto refused = in.ready_for_command(end_)) {
         fail(*std::move(refused));
         finished_ = true;
@@ -49,6 +50,7 @@ bool pipeline::add(std::string_view statement, std::span<const parameter> values
     connection::parts& in = *connection_->parts_;
     if (!finished_) {
         in.session_dirty = in.session_dirty || in.prepared_leaves_state(statement);
+        may_commit_ = may_commit_ || in.prepared_may_commit(statement, in_transaction_);
     }
     const std::string name(statement);
     return send(name.c_str(), nullptr, values);
@@ -57,6 +59,7 @@ bool pipeline::add(std::string_view statement, std::span<const parameter> values
 bool pipeline::add_sql(std::string_view sql, std::span<const parameter> values) {
     connection::parts& in = *connection_->parts_;
     in.session_dirty = in.session_dirty || detail::leaves_session_state(sql);
+    may_commit_ = may_commit_ || detail::may_commit(sql, in_transaction_);
     const std::string text(sql);
     return send(nullptr, text.c_str(), values);
 }
@@ -183,6 +186,9 @@ void pipeline::leave() {
     connection::parts& in = *connection_->parts_;
     for (const batch& each : batches_) {
         report_.unknown += each.rows;
+    }
+    if (report_.error.kind == resource_error_kind::broken && report_.unknown > 0 && may_commit_) {
+        report_.error.kind = resource_error_kind::commit_unknown;
     }
     // What was never followed by a Sync is rolled back by the server, or by the drop.
     report_.refused += filling_.rows;

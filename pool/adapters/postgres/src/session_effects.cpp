@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <utility>
 
 namespace ropeway::postgres::detail {
 
@@ -70,23 +71,34 @@ std::string_view next_word(std::string_view& rest) noexcept {
            (line_comment && gap.find('\n') != gap.npos);
 }
 
+/// Goes through a text's words and tells which of them may begin a statement.
+class word_scan {
+  public:
+    /// The word at the beginning of `rest`, which goes on behind it; empty if there is none left.
+    std::string_view next(std::string_view& rest) noexcept {
+        const std::string_view before = rest;
+        const std::string_view word = next_word(rest);
+        const std::string_view gap = before.substr(0, before.size() - rest.size() - word.size());
+        // A comment's end of line may stand in a later gap than its beginning.
+        line_comment_ = line_comment_ || gap.find("--") != gap.npos;
+        begins_ = std::exchange(first_, false) || begins_statement(gap, line_comment_);
+        return word;
+    }
+    /// Whether the latest word may begin a statement.
+    [[nodiscard]] bool begins() const noexcept { return begins_; }
+
+  private:
+    bool first_ = true;
+    bool line_comment_ = false;
+    bool begins_ = false;
+};
+
 }  // namespace
 
 bool leaves_session_state(std::string_view sql) noexcept {
-    bool first = true;
-    bool line_comment = false;
-    while (!sql.empty()) {
-        const std::string_view before = sql;
-        const std::string_view word = next_word(sql);
-        if (word.empty()) {
-            return false;
-        }
-        const std::string_view gap = before.substr(0, before.size() - sql.size() - word.size());
-        // A comment's end of line may stand in a later gap than its beginning.
-        if (gap.find("--") != gap.npos) {
-            line_comment = true;
-        }
-        if (first || begins_statement(gap, line_comment)) {
+    word_scan scan;
+    for (std::string_view word = scan.next(sql); !word.empty(); word = scan.next(sql)) {
+        if (scan.begins()) {
             const bool leaves =
                 std::find_if(first_words.begin(), first_words.end(), [&](std::string_view small) {
                     return equals(word, small);
@@ -98,18 +110,24 @@ bool leaves_session_state(std::string_view sql) noexcept {
         if (word_leaves_state(word)) {
             return true;
         }
-        first = false;
     }
     return false;
 }
 
 bool only_reads(std::string_view sql) noexcept {
-    constexpr std::array<std::string_view, 5> reads{"select", "show", "table", "values", "fetch"};
+    constexpr std::array<std::string_view, 7> reads{"select", "show",  "table", "values",
+                                                    "fetch",  "begin", "start"};
     constexpr std::array<std::string_view, 5> writes{"insert", "update", "delete", "merge", "into"};
     const auto is_one_of = [](std::string_view word, const auto& words) {
         return std::any_of(words.begin(), words.end(),
                            [&](std::string_view small) { return equals(word, small); });
     };
+    // Behind a semicolon there may be a second statement. One within a literal or a comment counts
+    // as well, and so does a comment behind one: only a lexer could tell.
+    if (const std::size_t end = sql.find(';');
+        end != sql.npos && sql.find_first_not_of("; \t\n\r\f\v", end) != sql.npos) {
+        return false;
+    }
     std::string_view rest = sql;
     if (!is_one_of(next_word(rest), reads)) {
         return false;
@@ -120,6 +138,26 @@ bool only_reads(std::string_view sql) noexcept {
         }
     }
     return true;
+}
+
+bool may_commit(std::string_view sql, bool within_transaction) noexcept {
+    if (!within_transaction) {
+        return !only_reads(sql);
+    }
+    word_scan scan;
+    bool rolled_back = false;
+    for (std::string_view word = scan.next(sql); !word.empty(); word = scan.next(sql)) {
+        if (!scan.begins()) {
+            continue;
+        }
+        // What follows a rollback is outside the transaction and commits by itself.
+        if (rolled_back || equals(word, "commit") || equals(word, "end") ||
+            (equals(word, "prepare") && contains(sql, "transaction"))) {
+            return true;
+        }
+        rolled_back = equals(word, "rollback") || equals(word, "abort");
+    }
+    return false;
 }
 
 }  // namespace ropeway::postgres::detail

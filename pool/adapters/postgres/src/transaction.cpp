@@ -118,12 +118,14 @@ std::string idempotency_table(std::string_view table) {
 }
 
 resource_error detail::claim_key(transaction& within, const run_transaction_params& how,
-                                 std::chrono::nanoseconds timeout, bool& done_before) {
+                                 std::chrono::nanoseconds timeout, key_state& key) {
     // If an earlier try of the same key is still in the middle of its COMMIT, this waits for it.
     const result claimed =
         within.exec_params("INSERT INTO " + how.table + " (key) VALUES ($1) ON CONFLICT DO NOTHING",
                            {how.key}, timeout);
-    done_before = claimed && claimed.affected() == 0;
+    if (claimed) {
+        key = claimed.affected() == 0 ? key_state::done_before : key_state::claimed;
+    }
     return claimed.error();
 }
 

@@ -47,7 +47,8 @@ class connection final : public pooled_resource {
     // failure is in the result: `timeout` within 5 ms of the deadline (a command that changes
     // something may have been done), `broken` if the connection ended and nothing was committed,
     // `commit_unknown` if it ended in a statement outside a transaction that may have changed
-    // something, otherwise what the SQLSTATE means (sqlstate.hpp).
+    // something or in a text that may have committed one, otherwise what the SQLSTATE means
+    // (sqlstate.hpp).
     // Towards max_uses each command that was sent counts as one: a text with several statements
     // too, a COPY with all its rows, and each entry of a pipeline.
 

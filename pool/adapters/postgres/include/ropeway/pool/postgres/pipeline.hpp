@@ -33,7 +33,10 @@ struct pipeline_report {
     std::uint64_t unknown = 0;  ///< unanswered when the connection ended or time was over
     static constexpr std::uint64_t no_row = ~std::uint64_t{0};
     std::uint64_t first_failed_row = no_row;  ///< from 0, in the order of add(); or no_row
-    resource_error error{};                   ///< of that row, or of the connection; names the row
+    /// Of that row, or of the connection; names the row. `commit_unknown` if the connection ended
+    /// and rows that are `unknown` may have been committed: outside a transaction, or with a COMMIT
+    /// among the statements.
+    resource_error error{};
     [[nodiscard]] explicit operator bool() const noexcept { return !error; }
 };
 
@@ -86,6 +89,8 @@ class [[nodiscard]] pipeline {
     std::deque<batch> batches_{};
     batch filling_{};
     pipeline_report report_{};
+    bool in_transaction_ = false;  ///< when the pipeline began
+    bool may_commit_ = false;      ///< a statement given so far may commit something
     bool finished_ = false;
     bool lost_ = false;
 };

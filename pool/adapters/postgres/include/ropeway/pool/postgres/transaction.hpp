@@ -105,14 +105,20 @@ struct run_transaction_result {
 [[nodiscard]] std::string idempotency_table(std::string_view table = "ropeway_idempotency");
 
 namespace detail {
+/// What a try learned of its key.
+enum class key_state : std::uint8_t {
+    undecided,    ///< nothing: there is none, or its INSERT was not answered
+    claimed,      ///< no earlier try was committed
+    done_before,  ///< an earlier try was committed
+};
 /// One try. `work` is called between the key's INSERT and COMMIT.
 template <class Work>
 resource_error try_transaction(connection& on, const run_transaction_params& how,
                                std::chrono::steady_clock::time_point end, Work& work,
-                               bool& done_before);
-/// Inserts the key; sets done_before if it is there already.
+                               key_state& key);
+/// Inserts the key; `key` is set once the server has told of it.
 resource_error claim_key(transaction& within, const run_transaction_params& how,
-                         std::chrono::nanoseconds timeout, bool& done_before);
+                         std::chrono::nanoseconds timeout, key_state& key);
 /// What is left until `end`, at least a millisecond.
 [[nodiscard]] std::chrono::nanoseconds left_until(
     std::chrono::steady_clock::time_point end) noexcept;
@@ -124,7 +130,9 @@ resource_error claim_key(transaction& within, const run_transaction_params& how,
 /// Leases a connection, begins, calls `work(transaction&)` (which returns a result's error, kind
 /// none to commit, and may throw: rolled back, passed on), commits; and all of it again after a
 /// transient failure or an end of the connection before COMMIT, and after commit_unknown if there
-/// is a key. `work` must have no effect outside the transaction.
+/// is a key. commit_unknown stays the answer, whatever became of later tries, until one of them has
+/// learned by the key whether the earlier one was committed. `work` must have no effect outside the
+/// transaction.
 template <class Pool, class Work>
 run_transaction_result run_transaction(Pool& pool, const run_transaction_params& how, Work work) {
     const auto end = std::chrono::steady_clock::now() + how.timeout;
@@ -144,8 +152,16 @@ run_transaction_result run_transaction(Pool& pool, const run_transaction_params&
             return outcome;
         }
         ++outcome.attempts;
-        outcome.error = detail::try_transaction(*lease, how, end, work, outcome.was_done_before);
-        if (!detail::may_try_again(outcome.error.kind, !how.key.empty())) {
+        detail::key_state key = detail::key_state::undecided;
+        resource_error latest = detail::try_transaction(*lease, how, end, work, key);
+        outcome.was_done_before = key == detail::key_state::done_before;
+        const bool again = detail::may_try_again(latest.kind, !how.key.empty());
+        // What an earlier try left open is the answer until a later one has learned of the key.
+        if (outcome.error.kind != resource_error_kind::commit_unknown ||
+            key != detail::key_state::undecided) {
+            outcome.error = std::move(latest);
+        }
+        if (!again) {
             return outcome;
         }
     }
@@ -155,14 +171,14 @@ run_transaction_result run_transaction(Pool& pool, const run_transaction_params&
 template <class Work>
 resource_error detail::try_transaction(connection& on, const run_transaction_params& how,
                                        std::chrono::steady_clock::time_point end, Work& work,
-                                       bool& done_before) {
+                                       key_state& key) {
     transaction within(on, {.isolation = how.isolation, .timeout = left_until(end)});
     if (!within) {
         return within.error();
     }
     if (!how.key.empty()) {
-        if (resource_error failed = claim_key(within, how, left_until(end), done_before);
-            failed || done_before) {
+        if (resource_error failed = claim_key(within, how, left_until(end), key);
+            failed || key == key_state::done_before) {
             return failed;
         }
     }
