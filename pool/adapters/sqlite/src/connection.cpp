@@ -101,7 +101,9 @@ int connection::run_task() {
         case resource_task::open: return session_->open();
         case resource_task::probe: return session_->probe();
         case resource_task::reset:
-            return session_->changed() ? session_->open() : session_->roll_back();
+            // Without a handle an earlier step closed it, and found the lock held at its opening.
+            return session_->changed() || session_->get() == nullptr ? session_->open()
+                                                                     : session_->roll_back();
         case resource_task::close: session_->close(); break;
     }
     return SQLITE_OK;
