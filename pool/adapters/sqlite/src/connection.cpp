@@ -63,11 +63,7 @@ result connection::exec_prepared(std::string_view name, std::span<const paramete
 
 bool connection::in_transaction() const noexcept { return session_->in_transaction(); }
 
-void connection::cancel() noexcept {
-    if (session_->get() != nullptr) {
-        sqlite3_interrupt(session_->get());
-    }
-}
+void connection::cancel() noexcept { session_->cancel(); }
 
 sqlite3* connection::native_handle() noexcept {
     session_->mark_changed();

@@ -204,12 +204,27 @@ const resource_error& session::fail(int code) {
     return error_;
 }
 
+void session::cancel() noexcept {
+    if (handle_ != nullptr) {
+        // Relaxed: nothing is published by it, a wait for a lock reads it again and again.
+        canceled_.store(true, std::memory_order_relaxed);
+        sqlite3_interrupt(handle_.get());
+    }
+}
+
+bool session::canceled() const noexcept {
+    // Relaxed: only the flag itself matters.
+    return canceled_.load(std::memory_order_relaxed);
+}
+
 session::use::use(session& of, std::chrono::nanoseconds timeout) noexcept : of_(of) {
     const sqlite_params& params = of.of().params();
     const resource_clock_point now = of.of().time().now();
     of_.deadline_ = now + (timeout.count() > 0 ? timeout : params.command_timeout);
     of_.busy_until_ = std::min(of_.deadline_, now + params.busy_timeout);
     of_.past_deadline_ = false;
+    // Relaxed: what was asked before the statement began ends no statement.
+    of_.canceled_.store(false, std::memory_order_relaxed);
     of_.in_use_ = true;
 }
 
@@ -225,6 +240,9 @@ int session::on_busy(void* self, int tries) noexcept {
     session& s = *static_cast<session*>(self);
     if (!s.in_use_) {
         return 0;  // a task of the pool: its thread waits for nobody
+    }
+    if (s.canceled()) {
+        return 0;
     }
     resource_time& time = s.of().time();
     const resource_clock_point now = time.now();

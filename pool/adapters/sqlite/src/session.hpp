@@ -2,9 +2,10 @@
 //
 // One open handle and what SQLite calls back into while it works: deadlines, waits for locks, and
 // what a holder changed for the whole session. Owned by its connection; one thread at a time,
-// except interrupt().
+// except cancel().
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -84,6 +85,11 @@ class session {
     /// A canceled statement ended at its deadline, not on request.
     [[nodiscard]] bool past_deadline() const noexcept { return past_deadline_; }
 
+    /// Ends the statement in progress, if there is one. From any thread while the handle is open.
+    void cancel() noexcept;
+    /// Somebody asked for that since the use in progress began.
+    [[nodiscard]] bool canceled() const noexcept;
+
     void set_error(resource_error why) noexcept { error_ = std::move(why); }
     [[nodiscard]] const resource_error& error() const noexcept { return error_; }
     /// The error of `code`, as make_error() words it; remembers it, and whether it spoils.
@@ -124,6 +130,8 @@ class session {
     bool changed_ = false;
     bool spoiled_ = false;
     bool past_deadline_ = false;
+    /// For a wait for a lock, which sqlite3_interrupt() does not end.
+    std::atomic<bool> canceled_{false};
     resource_error error_{};
 };
 

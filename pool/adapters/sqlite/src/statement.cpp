@@ -159,6 +159,10 @@ int statement::step(sqlite3_stmt* prepared, result& into) {
 }
 
 result statement::failure(int code) {
+    if (!on_.past_deadline() && on_.canceled() && kind_of(code) == resource_error_kind::transient) {
+        on_.set_error(make_error(SQLITE_INTERRUPT, "canceled while it waited for a lock"));
+        return {on_.error()};
+    }
     if (!on_.past_deadline()) {
         return {on_.fail(code)};
     }
