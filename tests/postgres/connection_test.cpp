@@ -116,6 +116,19 @@ TEST_CASE("A failed statement is a value with its SQLSTATE, and the connection g
     CHECK_FALSE(session->is_doomed());
 }
 
+TEST_CASE("A statement with a zero byte in it is refused, and none of it runs") {
+    const auto session = open_session();
+    const std::string_view sql{"SELECT 1\0; SELECT 2", 19};
+    for (const auto& answer :
+         {session->exec(sql), session->exec_params(sql, {}), session->prepare("p", sql),
+          session->prepare({"p\0", 2}, "SELECT 1"), session->exec_prepared({"p\0", 2}, {}),
+          session->listen({"a\0", 2})}) {
+        CHECK(answer.error().kind == resource_error_kind::invalid);
+        CHECK(answer.error().text.find("zero byte") != std::string::npos);
+    }
+    CHECK(session->exec("SELECT 1"));
+}
+
 TEST_CASE("Several statements in one text give the result of the last") {
     const auto session = open_session();
     const auto answer = session->exec("SELECT 1; SELECT 2, 3");

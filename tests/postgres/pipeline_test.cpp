@@ -39,6 +39,20 @@ TEST_CASE("All rows of a pipeline arrive, whole batches and the rest") {
     CHECK(session->exec("SELECT 1"));
 }
 
+TEST_CASE("A statement with a zero byte in it is not sent, and its row is named") {
+    const auto session = session_with_table();
+    pg::pipeline writer(*session);
+    REQUIRE(writer.add("put", {1, "text"}));
+    CHECK_FALSE(writer.add_sql({"DELETE FROM rows\0 WHERE id = 2", 30}, {}));
+    CHECK_FALSE(writer.add({"put\0", 4}, {2, "text"}));
+    const auto& report = writer.finish();
+    CHECK(report.error.kind == resource_error_kind::invalid);
+    CHECK(report.error.text.find("row 1: ") == 0);
+    CHECK(report.first_failed_row == 1);
+    CHECK(report.done == 1);
+    CHECK(count() == "1");
+}
+
 TEST_CASE("A row that the server refuses is named, its batch is not kept, and no more is sent") {
     const auto session = session_with_table();
     pg::pipeline writer(*session, {.batch = 10, .in_flight = 1});

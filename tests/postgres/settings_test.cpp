@@ -47,6 +47,11 @@ TEST_CASE("A wrong setting is refused with its name, its value and the remedy") 
     CHECK(refusal({.prepared = {{"a", "SELECT 1"}, {"a", "SELECT 2"}}}).find("prepared ('a')") ==
           0);
     CHECK(refusal({.prepared = {{"a", ""}}}).find("prepared ('a') has no statement") == 0);
+    CHECK(
+        refusal({.prepared = {{"a", std::string("SELECT 1\0", 9)}}}).find("prepared ('a') holds") ==
+        0);
+    CHECK(refusal({.session_sql = {std::string("SET a = 1\0", 10)}}).find("session_sql ('SET") ==
+          0);
     for (const auto& params : {pg::postgres_params{.command_timeout = 0ms},
                                pg::postgres_params{.options = {{"sslmod", ""}}},
                                pg::postgres_params{.url = "postgres://h:port:x/"}}) {

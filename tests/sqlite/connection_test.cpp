@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ropeway/pool/sqlite/connection.hpp>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <string_view>
 
 #include <fcntl.h>
 #include <sys/wait.h>
@@ -13,6 +15,7 @@
 
 namespace {
 
+using namespace std::chrono_literals;
 using ropeway::resource_error_kind;
 using ropeway::resource_health;
 using ropeway::resource_task;
@@ -31,6 +34,18 @@ TEST_CASE("connections of one maker see one database in memory, which outlives t
     }
     CHECK(opened(make)->exec("SELECT v FROM t").get<int>(0, 0) == 7);
     CHECK_FALSE(opened(make_connections({}))->exec("SELECT v FROM t"));
+}
+
+TEST_CASE("a statement with a zero byte in it is refused, and none of it runs") {
+    const auto on = opened(make_connections({}));
+    REQUIRE(on->exec("CREATE TABLE t (v)"));
+    for (const std::string_view sql : {std::string_view{"INSERT INTO t VALUES (1)\0", 25},
+                                       std::string_view{"INSERT INTO t VALUES (1)\0; SELECT 1", 35},
+                                       std::string_view{"\0", 1}}) {
+        CHECK(on->exec(sql, 100ms).error().kind == resource_error_kind::invalid);
+        CHECK(on->exec_params(sql, {}, 100ms).error().kind == resource_error_kind::invalid);
+    }
+    CHECK(on->exec("SELECT * FROM t").rows() == 0);
 }
 
 TEST_CASE("a file is opened as the params say") {

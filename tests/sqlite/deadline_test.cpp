@@ -2,6 +2,7 @@
 //
 // A statement ends at its deadline, whether it computes or waits for a lock.
 #include <chrono>
+#include <functional>
 #include <thread>
 
 #include <ropeway/pool/resource_time.hpp>
@@ -35,9 +36,13 @@ class leaping_time final : public ropeway::resource_time {
     short poll(int, short, resource_clock_point until) noexcept override {
         ++waits;
         now_ = until;
+        if (in_wait) {
+            in_wait();
+        }
         return 0;
     }
     int waits = 0;
+    std::function<void()> in_wait{};
 
   private:
     resource_clock_point now_{1h};
@@ -104,6 +109,28 @@ TEST_CASE("a task of the pool waits for no lock: it says when to be resumed") {
     REQUIRE(one->exec("COMMIT"));
     CHECK(two->resume().state == ropeway::step_state::done);
     CHECK(two->exec("SELECT * FROM t"));
+}
+
+TEST_CASE("cancel() ends a statement that waits for a lock, and no later one") {
+    leaping_time time;
+    const temporary_folder folder;
+    const auto make =
+        make_connections({.path = folder.file("orders.db"), .busy_timeout = 5s, .time = &time});
+    const auto one = opened(make);
+    const auto two = opened(make);
+    REQUIRE(one->exec("CREATE TABLE t (v); BEGIN IMMEDIATE"));
+    time.in_wait = [&] { two->cancel(); };
+    const auto begun = time.now();
+    CHECK(two->exec("INSERT INTO t VALUES (1)", 3s).error().kind == resource_error_kind::canceled);
+    CHECK(time.now() - begun < 20ms);
+    CHECK(time.waits == 1);
+
+    time.in_wait = nullptr;
+    CHECK(two->exec("INSERT INTO t VALUES (1)", 3s).error().kind == resource_error_kind::timeout);
+    REQUIRE(one->exec("COMMIT"));
+    two->cancel();
+    CHECK(two->exec("INSERT INTO t VALUES (1)"));
+    CHECK(two->on_return() == ropeway::return_state::clean);
 }
 
 TEST_CASE("cancel() from another thread ends the statement in progress") {

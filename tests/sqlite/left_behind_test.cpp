@@ -51,6 +51,38 @@ TEST_CASE("what outlives a transaction in the session is gone after a reset") {
     CHECK(on->exec_prepared("one"));
 }
 
+TEST_CASE("what a prepared statement leaves in the session is gone after a reset") {
+    const char* const left = GENERATE("CREATE TEMP TABLE x (v)", "ATTACH ':memory:' AS x");
+    INFO(left);
+    const auto on = opened(make_connections({.prepared = {{"one", "SELECT 1"}, {"leave", left}}}));
+    CHECK(on->exec_prepared("one"));
+    CHECK(on->on_return() == return_state::clean);
+    for (int round = 0; round < 2; ++round) {
+        // In the second round it would fail if the first one's were there.
+        REQUIRE(on->exec_prepared("leave"));
+        CHECK(on->on_return() == return_state::dirty);
+        CHECK(run_task(*on, resource_task::reset));
+        CHECK(on->on_return() == return_state::clean);
+    }
+}
+
+TEST_CASE("a reset that finds the lock held opens the connection when it is resumed") {
+    const auto make = make_connections({.prepared = {{"one", "SELECT 1"}}});
+    const auto one = opened(make);
+    const auto two = opened(make);
+    REQUIRE(two->exec("CREATE TEMP TABLE x (v)"));
+    CHECK(two->on_return() == return_state::dirty);
+    REQUIRE(one->exec("BEGIN IMMEDIATE; CREATE TABLE t (v)"));
+    CHECK(two->begin(resource_task::reset).state == ropeway::step_state::wants_read);
+    CHECK(two->resume().state == ropeway::step_state::wants_read);
+    REQUIRE(one->exec("COMMIT"));
+    CHECK(two->resume().state == ropeway::step_state::done);
+    CHECK(two->check() == ropeway::resource_health::usable);
+    CHECK(two->on_return() == return_state::clean);
+    CHECK(two->exec_prepared("one"));
+    CHECK_FALSE(two->exec("SELECT * FROM x"));
+}
+
 TEST_CASE("a statement left unfinished on the native handle does not reach the next holder") {
     const auto on = opened(make_connections({}));
     REQUIRE(on->exec("CREATE TABLE t (v); INSERT INTO t VALUES (1), (2)"));

@@ -42,6 +42,7 @@ TEST_CASE("a refusal names the field, its value, the range and what to do") {
     CHECK(refusal({.read_only = true}).starts_with("read_only goes with a file"));
     CHECK(refusal({.prepared = {{"", "SELECT 1"}}}) != "accepted");
     CHECK(refusal({.prepared = {{"one", ""}}}) != "accepted");
+    CHECK(refusal({.prepared = {{"one", std::string("SELECT 1\0", 9)}}}) != "accepted");
     CHECK(refusal({.prepared = {{"one", "SELECT 1"}, {"one", "SELECT 2"}}}) ==
           "two prepared statements are named 'one'. Suggestion: Rename one");
 }

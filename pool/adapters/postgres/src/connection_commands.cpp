@@ -199,6 +199,9 @@ bool connection::parts::prepared_may_commit(std::string_view name,
 }
 
 result connection::exec(std::string_view sql, std::chrono::nanoseconds timeout) {
+    if (auto refused = detail::refusal_of(sql)) {
+        return *std::move(refused);
+    }
     parts& in = *parts_;
     const auto end = in.end_of(timeout);
     if (auto refused = in.ready_for_command(end)) {
@@ -215,6 +218,9 @@ result connection::exec(std::string_view sql, std::chrono::nanoseconds timeout) 
 
 result connection::exec_params(std::string_view sql, std::span<const parameter> values,
                                std::chrono::nanoseconds timeout) {
+    if (auto refused = detail::refusal_of(sql)) {
+        return *std::move(refused);
+    }
     parts& in = *parts_;
     const auto end = in.end_of(timeout);
     if (auto refused = in.ready_for_command(end)) {
@@ -233,6 +239,9 @@ result connection::exec_params(std::string_view sql, std::span<const parameter> 
 
 result connection::exec_prepared(std::string_view name, std::span<const parameter> values,
                                  std::chrono::nanoseconds timeout) {
+    if (auto refused = detail::refusal_of(name)) {
+        return *std::move(refused);
+    }
     parts& in = *parts_;
     const auto end = in.end_of(timeout);
     if (auto refused = in.ready_for_command(end)) {
@@ -251,6 +260,12 @@ result connection::exec_prepared(std::string_view name, std::span<const paramete
 
 result connection::prepare(std::string_view name, std::string_view sql,
                            std::chrono::nanoseconds timeout) {
+    if (auto refused = detail::refusal_of(name)) {
+        return *std::move(refused);
+    }
+    if (auto refused = detail::refusal_of(sql)) {
+        return *std::move(refused);
+    }
     parts& in = *parts_;
     const auto end = in.end_of(timeout);
     if (auto refused = in.ready_for_command(end)) {

@@ -55,6 +55,16 @@ const char* as_text(const parameter& value, number_room& room) noexcept {
         value.value());
 }
 
+std::optional<resource_error> refusal_of(std::string_view text) {
+    if (text.find('\0') == text.npos) {
+        return std::nullopt;
+    }
+    return resource_error{resource_error_kind::invalid,
+                          {},
+                          "not sent: the statement holds a zero byte, which PostgreSQL's text "
+                          "cannot. Suggestion: bytes as a parameter (bytea)"};
+}
+
 bound_parameters::bound_parameters(std::span<const parameter> values)
     : count_(values.size()),
       types_(count_),

@@ -53,7 +53,7 @@ bool pipeline::add(std::string_view statement, std::span<const parameter> values
         may_commit_ = may_commit_ || in.prepared_may_commit(statement, in_transaction_);
     }
     const std::string name(statement);
-    return send(name.c_str(), nullptr, values);
+    return is_whole(statement) && send(name.c_str(), nullptr, values);
 }
 
 bool pipeline::add_sql(std::string_view sql, std::span<const parameter> values) {
@@ -61,7 +61,20 @@ bool pipeline::add_sql(std::string_view sql, std::span<const parameter> values) 
     in.session_dirty = in.session_dirty || detail::leaves_session_state(sql);
     may_commit_ = may_commit_ || detail::may_commit(sql, in_transaction_);
     const std::string text(sql);
-    return send(nullptr, text.c_str(), values);
+    return is_whole(sql) && send(nullptr, text.c_str(), values);
+}
+
+bool pipeline::is_whole(std::string_view text) {
+    auto refused = detail::refusal_of(text);
+    if (!refused || finished_) {
+        return !refused;
+    }
+    if (!report_.error) {
+        report_.first_failed_row = report_.rows;
+        refused->text = "row " + std::to_string(report_.rows) + ": " + refused->text;
+    }
+    fail(*std::move(refused));
+    return false;
 }
 
 bool pipeline::send(const char* name, const char* sql, std::span<const parameter> values) {

@@ -50,6 +50,22 @@ void check_prepared(const postgres_params& params) {
     }
 }
 
+/// libpq would cut a text there.
+void check_zero_bytes(const postgres_params& params) {
+    const auto holds_one = [](const std::string& text) { return text.find('\0') != text.npos; };
+    for (const prepared_statement& each : params.prepared) {
+        if (holds_one(each.name) || holds_one(each.sql)) {
+            refuse("prepared", "'" + each.name + "'",
+                   "holds a zero byte. Suggestion: leave it out");
+        }
+    }
+    for (const std::string& each : params.session_sql) {
+        if (holds_one(each)) {
+            refuse("session_sql", "'" + each + "'", "holds a zero byte. Suggestion: leave it out");
+        }
+    }
+}
+
 [[nodiscard]] std::string percent_encoded(std::string_view text) {
     constexpr std::string_view hex = "0123456789ABCDEF";
     std::string out;
@@ -118,6 +134,7 @@ postgres_params checked(postgres_params params) {
     check_range("keepalive_count", params.keepalive_count, 1, 100, "");
     check_range("tcp_user_timeout", params.tcp_user_timeout.count(), 1, 3'600'000, " ms");
     check_prepared(params);
+    check_zero_bytes(params);
     static_cast<void>(detail::keywords_of(params));
     return params;
 }

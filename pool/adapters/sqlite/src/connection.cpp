@@ -57,26 +57,25 @@ result connection::exec_prepared(std::string_view name, std::span<const paramete
     if (!session_->usable()) {
         return {not_open()};
     }
-    sqlite3_stmt* const prepared = session_->prepared(name);
+    const prepared_entry* const prepared = session_->prepared(name);
     if (prepared == nullptr) {
         return {resource_error{.kind = resource_error_kind::invalid,
                                .text = "no prepared statement is named '" + std::string{name} +
                                        "': name it in sqlite_params::prepared"}};
     }
+    if (prepared->changes_session) {
+        session_->mark_changed();
+    }
     const session::use use{*session_, timeout};
     statement run{*session_};
-    result last = run.run_prepared(prepared, values);
+    result last = run.run_prepared(prepared->statement.get(), values);
     count_use(run.stepped());
     return last;
 }
 
 bool connection::in_transaction() const noexcept { return session_->in_transaction(); }
 
-void connection::cancel() noexcept {
-    if (session_->get() != nullptr) {
-        sqlite3_interrupt(session_->get());
-    }
-}
+void connection::cancel() noexcept { session_->cancel(); }
 
 sqlite3* connection::native_handle() noexcept {
     session_->mark_changed();
@@ -110,7 +109,9 @@ int connection::run_task() {
         case resource_task::open: return session_->open();
         case resource_task::probe: return session_->probe();
         case resource_task::reset:
-            return session_->changed() ? session_->open() : session_->roll_back();
+            // Without a handle an earlier step closed it, and found the lock held at its opening.
+            return session_->changed() || session_->get() == nullptr ? session_->open()
+                                                                     : session_->roll_back();
         case resource_task::close: session_->close(); break;
     }
     return SQLITE_OK;

@@ -116,24 +116,24 @@ int session::configure() {
     if (code == SQLITE_OK) {
         code = run("PRAGMA schema_version");
     }
-    if (code == SQLITE_OK) {
-        code = prepare_all();
-    }
+    // Before the holder's statements are prepared: it is then that SQLite shows what they do.
     sqlite3_set_authorizer(db, &session::on_authorize, this);
-    return code;
+    return code == SQLITE_OK ? prepare_all() : code;
 }
 
 int session::prepare_all() {
     for (const prepared_statement& wanted : database_->params().prepared) {
         sqlite3_stmt* made = nullptr;
+        changed_ = false;
         const int code = sqlite3_prepare_v3(handle_.get(), wanted.sql.data(),
                                             static_cast<int>(wanted.sql.size()),
                                             SQLITE_PREPARE_PERSISTENT, &made, nullptr);
         if (code != SQLITE_OK) {
             return code;
         }
-        prepared_.emplace(wanted.name, made);
+        prepared_.emplace(wanted.name, prepared_entry{statement_handle{made}, changed_});
     }
+    changed_ = false;  // nothing has run yet
     return SQLITE_OK;
 }
 
@@ -160,8 +160,8 @@ int session::roll_back() {
 void session::close() noexcept {
     if (handle_ != nullptr && owner_ != ::getpid()) {
         // A forked child: closing would end the parent's locks and remove files it needs.
-        for (auto& [name, statement] : prepared_) {
-            static_cast<void>(statement.release());
+        for (auto& [name, entry] : prepared_) {
+            static_cast<void>(entry.statement.release());
         }
         static_cast<void>(handle_.release());
     }
@@ -174,9 +174,9 @@ void session::close() noexcept {
 
 bool session::usable() const noexcept { return handle_ != nullptr && owner_ == ::getpid(); }
 
-sqlite3_stmt* session::prepared(std::string_view name) const {
+const prepared_entry* session::prepared(std::string_view name) const {
     const auto found = prepared_.find(name);
-    return found == prepared_.end() ? nullptr : found->second.get();
+    return found == prepared_.end() ? nullptr : &found->second;
 }
 
 void session::note_file() noexcept {
@@ -204,12 +204,27 @@ const resource_error& session::fail(int code) {
     return error_;
 }
 
+void session::cancel() noexcept {
+    if (handle_ != nullptr) {
+        // Relaxed: nothing is published by it, a wait for a lock reads it again and again.
+        canceled_.store(true, std::memory_order_relaxed);
+        sqlite3_interrupt(handle_.get());
+    }
+}
+
+bool session::canceled() const noexcept {
+    // Relaxed: only the flag itself matters.
+    return canceled_.load(std::memory_order_relaxed);
+}
+
 session::use::use(session& of, std::chrono::nanoseconds timeout) noexcept : of_(of) {
     const sqlite_params& params = of.of().params();
     const resource_clock_point now = of.of().time().now();
     of_.deadline_ = now + (timeout.count() > 0 ? timeout : params.command_timeout);
     of_.busy_until_ = std::min(of_.deadline_, now + params.busy_timeout);
     of_.past_deadline_ = false;
+    // Relaxed: what was asked before the statement began ends no statement.
+    of_.canceled_.store(false, std::memory_order_relaxed);
     of_.in_use_ = true;
 }
 
@@ -225,6 +240,9 @@ int session::on_busy(void* self, int tries) noexcept {
     session& s = *static_cast<session*>(self);
     if (!s.in_use_) {
         return 0;  // a task of the pool: its thread waits for nobody
+    }
+    if (s.canceled()) {
+        return 0;
     }
     resource_time& time = s.of().time();
     const resource_clock_point now = time.now();

@@ -2,9 +2,10 @@
 //
 // One open handle and what SQLite calls back into while it works: deadlines, waits for locks, and
 // what a holder changed for the whole session. Owned by its connection; one thread at a time,
-// except interrupt().
+// except cancel().
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -33,6 +34,12 @@ struct statement_finalizer {
     void operator()(sqlite3_stmt* statement) const noexcept { sqlite3_finalize(statement); }
 };
 using statement_handle = std::unique_ptr<sqlite3_stmt, statement_finalizer>;
+
+/// A statement of sqlite_params::prepared.
+struct prepared_entry {
+    statement_handle statement{};
+    bool changes_session = false;  ///< each run leaves something that outlives the transaction
+};
 
 /// What the connections of one make_connections() share. Constant after construction.
 class database {
@@ -65,7 +72,7 @@ class session {
     [[nodiscard]] bool usable() const noexcept;
     [[nodiscard]] const database& of() const noexcept { return *database_; }
     /// Null if there is none of that name.
-    [[nodiscard]] sqlite3_stmt* prepared(std::string_view name) const;
+    [[nodiscard]] const prepared_entry* prepared(std::string_view name) const;
 
     /// Each returns SQLite's code and leaves its error. They wait for no lock.
     int open();
@@ -83,6 +90,11 @@ class session {
     [[nodiscard]] bool spoiled() const noexcept { return spoiled_; }
     /// A canceled statement ended at its deadline, not on request.
     [[nodiscard]] bool past_deadline() const noexcept { return past_deadline_; }
+
+    /// Ends the statement in progress, if there is one. From any thread while the handle is open.
+    void cancel() noexcept;
+    /// Somebody asked for that since the use in progress began.
+    [[nodiscard]] bool canceled() const noexcept;
 
     void set_error(resource_error why) noexcept { error_ = std::move(why); }
     [[nodiscard]] const resource_error& error() const noexcept { return error_; }
@@ -113,7 +125,7 @@ class session {
 
     std::shared_ptr<const database> database_;
     handle handle_;
-    std::map<std::string, statement_handle, std::less<>> prepared_;
+    std::map<std::string, prepared_entry, std::less<>> prepared_;
     std::string file_;  ///< absolute; empty for memory
     dev_t device_ = 0;
     ino_t inode_ = 0;
@@ -124,6 +136,8 @@ class session {
     bool changed_ = false;
     bool spoiled_ = false;
     bool past_deadline_ = false;
+    /// For a wait for a lock, which sqlite3_interrupt() does not end.
+    std::atomic<bool> canceled_{false};
     resource_error error_{};
 };
 

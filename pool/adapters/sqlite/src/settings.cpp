@@ -43,6 +43,8 @@ sqlite_params checked(sqlite_params params) {
         require(!one->name.empty() && !one->sql.empty(),
                 "a prepared statement must have a name and SQL (" + one->name + one->sql + ")",
                 "Give both");
+        require(one->sql.find('\0') == std::string::npos,
+                "the prepared statement '" + one->name + "' holds a zero byte", "Leave it out");
         require(std::none_of(params.prepared.begin(), one,
                              [&](const auto& earlier) { return earlier.name == one->name; }),
                 "two prepared statements are named '" + one->name + "'", "Rename one");

@@ -69,6 +69,10 @@ result statement::run_text(std::string_view sql, std::span<const parameter> valu
     if (sql.size() > static_cast<std::size_t>(std::numeric_limits<int>::max())) {
         return refusal("the statement is longer than 2 GiB");
     }
+    // SQLite ends a text there, and the loop below would never come to its own end.
+    if (sql.find('\0') != std::string_view::npos) {
+        return refusal("the statement holds a zero byte: give text with parameters");
+    }
     result last;
     bool ran = false;
     while (!sql.empty()) {
@@ -156,6 +160,10 @@ int statement::step(sqlite3_stmt* prepared, result& into) {
 }
 
 result statement::failure(int code) {
+    if (!on_.past_deadline() && on_.canceled() && kind_of(code) == resource_error_kind::transient) {
+        on_.set_error(make_error(SQLITE_INTERRUPT, "canceled while it waited for a lock"));
+        return {on_.error()};
+    }
     if (!on_.past_deadline()) {
         return {on_.fail(code)};
     }

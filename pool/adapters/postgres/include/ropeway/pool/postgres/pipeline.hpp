@@ -74,6 +74,8 @@ class [[nodiscard]] pipeline {
         std::uint64_t changed = 0;
         bool failed = false;
     };
+    /// False, and the row has failed, if libpq would cut what is to be sent.
+    bool is_whole(std::string_view text);
     bool send(const char* name, const char* sql, std::span<const parameter> values);
     bool sync();
     bool read(std::size_t unanswered);

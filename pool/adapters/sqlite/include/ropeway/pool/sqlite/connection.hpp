@@ -35,7 +35,8 @@ class database;
 /// Statements run on the caller's thread and end at their deadline (kind timeout), whatever they
 /// do: wait for a lock, or compute. What the statement had changed is then rolled back, and the
 /// connection stays usable.
-/// A statement that fails returns its error; nothing here throws except std::bad_alloc.
+/// A statement that fails returns its error; nothing here throws except std::bad_alloc. SQL with a
+/// zero byte in it is refused (kind invalid).
 /// Each statement that ran, well or not, counts as one towards max_uses.
 ///
 /// What a holder leaves behind never reaches the next one: an open transaction is rolled back, and

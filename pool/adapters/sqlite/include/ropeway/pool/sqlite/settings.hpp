@@ -31,7 +31,7 @@ enum class synchronous : std::uint8_t {
 /// A statement that each connection prepares when it opens.
 struct prepared_statement {
     std::string name{};  ///< for exec_prepared()
-    std::string sql{};   ///< one statement
+    std::string sql{};   ///< one statement, without a zero byte
 };
 
 struct sqlite_params {
