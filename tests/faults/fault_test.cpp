@@ -3,45 +3,10 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <numeric>
 #include <sstream>
 
-#include <poll.h>
-#include <sched.h>
-
 namespace ropeway_test {
-namespace {
-
-// How long the calling thread was ready to run but did not; zero where the kernel does not say.
-std::chrono::nanoseconds waited_for_a_processor() {
-    std::ifstream in{"/proc/thread-self/schedstat"};
-    std::int64_t ran = 0;
-    std::int64_t waited = 0;
-    in >> ran >> waited;
-    return std::chrono::nanoseconds{waited};
-}
-
-std::vector<std::size_t> processors_of_this_process() {
-    cpu_set_t set{};
-    std::vector<std::size_t> out;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) {
-        for (std::size_t one = 0; one < CPU_SETSIZE; ++one) {
-            if (CPU_ISSET(one, &set)) {
-                out.push_back(one);
-            }
-        }
-    }
-    return out;
-}
-
-void stay_on(std::size_t processor) {
-    cpu_set_t set{};
-    CPU_SET(processor, &set);
-    (void)sched_setaffinity(0, sizeof set, &set);
-}
-
-}  // namespace
 
 void seen_events::add(const ropeway::resource_event& event) {
     seen_event one{.kind = event.kind,
@@ -267,40 +232,6 @@ std::size_t open_descriptors() {
     const std::filesystem::directory_iterator all{"/proc/self/fd"};
     // One of them is the listing's own, before and after.
     return static_cast<std::size_t>(std::distance(begin(all), end(all)));
-}
-
-host_jitter::host_jitter() : began_waiting_(waited_for_a_processor()) {
-    for (const std::size_t processor : processors_of_this_process()) {
-        std::atomic<std::int64_t>& worst = worst_ns_.emplace_back(0);
-        threads_.emplace_back([this, processor, &worst] {
-            stay_on(processor);
-            // Relaxed throughout: a number and a flag that publish nothing else.
-            while (!ended_.load(std::memory_order_relaxed)) {
-                constexpr auto step = 1ms;
-                const auto due = steady::now() + step;
-                pause_for(step);
-                const std::int64_t late = std::chrono::nanoseconds{steady::now() - due}.count();
-                if (late > worst.load(std::memory_order_relaxed)) {
-                    worst.store(late, std::memory_order_relaxed);
-                }
-            }
-        });
-    }
-}
-
-host_jitter::~host_jitter() {
-    ended_.store(true, std::memory_order_relaxed);
-    for (std::thread& one : threads_) {
-        one.join();
-    }
-}
-
-std::chrono::nanoseconds host_jitter::worst() const {
-    std::int64_t sum = 0;
-    for (const auto& worst : worst_ns_) {
-        sum += worst.load(std::memory_order_relaxed);  // relaxed: as above
-    }
-    return std::chrono::nanoseconds{sum} + waited_for_a_processor() - began_waiting_;
 }
 
 std::string ask(ropeway::postgres::connection& on, std::string_view sql,

@@ -6,6 +6,7 @@
 
 #include "child_process.hpp"
 #include "fault_proxy.hpp"
+#include "host_jitter.hpp"
 #include "postgres_test.hpp"
 
 #include <ropeway/pool/postgres.hpp>
@@ -15,7 +16,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -136,36 +136,6 @@ class rig {
 [[nodiscard]] std::size_t open_descriptors();
 // Which they are, a line for each: what a failed count is read with.
 [[nodiscard]] std::string what_is_open();
-
-/// How late the machine itself is while this lives: on each processor a thread waits for deadlines
-/// and records by how much it misses them at worst; and the time the asking thread was ready but
-/// did not run. A host may take one processor away and leave the others.
-class host_jitter {
-  public:
-    host_jitter();
-    host_jitter(const host_jitter&) = delete;
-    host_jitter& operator=(const host_jitter&) = delete;
-    ~host_jitter();
-    /// The worst so far, of all processors together: what is measured may have met each of them.
-    [[nodiscard]] std::chrono::nanoseconds worst() const;
-
-  private:
-    std::chrono::nanoseconds began_waiting_{};
-    std::deque<std::atomic<std::int64_t>> worst_ns_{};  ///< one each
-    std::atomic<bool> ended_{false};
-    std::vector<std::thread> threads_{};
-};
-
-/// How much later than `limit` a call returned, less what the machine itself was late by.
-template <class Call>
-[[nodiscard]] std::chrono::nanoseconds overrun(std::chrono::nanoseconds limit, Call call) {
-    const host_jitter jitter;
-    const auto begun = steady::now();
-    call();
-    return steady::now() - begun - limit - jitter.worst();
-}
-/// What the issue allows.
-inline constexpr std::chrono::milliseconds allowed_overrun{5};
 
 /// The value of the first field of `sql` on a lease, or the error's text.
 [[nodiscard]] std::string ask(ropeway::postgres::connection& on, std::string_view sql,
