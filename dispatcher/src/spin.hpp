@@ -9,15 +9,14 @@
 
 #include <ropeway/dispatcher/params.hpp>
 #include <ropeway/dispatcher/threading.hpp>
+#include <ropeway/pool/end_of_wait.hpp>
 
 namespace ropeway::detail {
 
-/// When a wait of that length ends; one too long for the clock never does.
+/// When a wait of that length ends that begins now.
 [[nodiscard]] inline std::chrono::steady_clock::time_point end_of_wait(
     std::chrono::nanoseconds wait) noexcept {
-    const auto now = steady_clock::now();
-    constexpr auto never = std::chrono::steady_clock::time_point::max();
-    return wait > never - now ? never : now + wait;
+    return end_of_wait(steady_clock::now(), wait);
 }
 
 /// About 20 pauses between the first polls, then yields (some milliseconds: a sleep of 50 us lasts

@@ -254,8 +254,9 @@ resource_core::parts::probe_end resource_core::parts::probe_here(
         if (now >= until) {
             return probe_end::late;
         }
-        const auto end =
-            step.after >= std::chrono::nanoseconds{0} ? std::min(until, now + step.after) : until;
+        const auto end = step.after >= std::chrono::nanoseconds{0}
+                             ? std::min(until, end_of_wait(now, step.after))
+                             : until;
         if (step.fd >= 0) {
             const short events = step.state == step_state::wants_read    ? POLLIN
                                  : step.state == step_state::wants_write ? POLLOUT
@@ -297,7 +298,8 @@ core_acquired resource_core::parts::acquire(std::chrono::nanoseconds timeout, bo
 core_acquired resource_core::parts::acquire_taken(std::uint32_t slot, std::uint64_t now,
                                                   std::chrono::nanoseconds timeout, bool priority,
                                                   site where) {
-    caller_deadline deadline{time_, timeout.count() > 0 ? timeout : params_.acquire_timeout, where};
+    caller_deadline deadline{time_, timeout.count() != 0 ? timeout : params_.acquire_timeout,
+                             where};
     for (;;) {
         if (slot == no_slot) {
             slot = open_door() ? take_free(priority) : no_slot;

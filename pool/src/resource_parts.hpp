@@ -34,6 +34,7 @@
 
 #include <sys/types.h>
 
+#include <ropeway/pool/end_of_wait.hpp>
 #include <ropeway/pool/histogram.hpp>
 #include <ropeway/pool/liveness.hpp>
 #include <ropeway/pool/reconnect_schedule.hpp>
@@ -96,7 +97,7 @@ class caller_deadline {
         }
         return began_;
     }
-    [[nodiscard]] resource_clock_point end() noexcept { return began() + timeout_; }
+    [[nodiscard]] resource_clock_point end() noexcept { return end_of_wait(began(), timeout_); }
     [[nodiscard]] bool passed() noexcept { return time_.now() >= end(); }
     [[nodiscard]] site where() const noexcept { return where_; }
 

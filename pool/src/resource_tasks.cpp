@@ -76,7 +76,7 @@ void resource_core::parts::take_step(std::uint32_t slot, const resource_step& st
     of.events = step.state == step_state::wants_read    ? POLLIN
                 : step.state == step_state::wants_write ? POLLOUT
                                                         : POLLIN | POLLOUT;
-    of.resume_at = step.after.count() >= 0 ? now_ + step.after : forever;
+    of.resume_at = step.after.count() >= 0 ? end_of_wait(now_, step.after) : forever;
 }
 
 void resource_core::parts::task_ended(std::uint32_t slot, bool well, bool late) noexcept {

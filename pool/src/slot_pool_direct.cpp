@@ -6,6 +6,7 @@
 #include <thread>
 
 #include <ropeway/pool/coarse_clock.hpp>
+#include <ropeway/pool/end_of_wait.hpp>
 #include <ropeway/pool/slot_pool.hpp>
 
 namespace ropeway {
@@ -98,10 +99,7 @@ bool slot_pool::grow() noexcept {
 
 bool slot_pool::wait_for_slot(slot_ref& out, std::uint64_t meta) noexcept {
     using clock = std::chrono::steady_clock;
-    const clock::time_point start = clock::now();
-    const clock::time_point deadline = params_.block_deadline > clock::time_point::max() - start
-                                           ? clock::time_point::max()
-                                           : start + params_.block_deadline;
+    const clock::time_point deadline = detail::end_of_wait(clock::now(), params_.block_deadline);
     waiters_.fetch_add(1, std::memory_order_relaxed);  // relaxed: the bit below is what others see
     bool got = false;
     for (std::uint32_t tries = 0; !got; ++tries) {

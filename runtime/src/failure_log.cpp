@@ -13,6 +13,8 @@
 
 #include <pthread.h>
 
+#include <ropeway/pool/end_of_wait.hpp>
+
 #include "log_line.hpp"
 
 namespace ropeway {
@@ -43,7 +45,8 @@ struct failure_log::parts {
     bool stop() noexcept {
         if (thread.joinable()) {
             // Release pairs with run(): what the caller left in the source before is carried.
-            deadline.store((steady::now() + params.stop_within).time_since_epoch().count(),
+            const auto end = detail::end_of_wait(steady::now(), params.stop_within);
+            deadline.store(std::min(end.time_since_epoch().count(), never - 1),
                            std::memory_order_release);
             wake.release();
             thread.join();

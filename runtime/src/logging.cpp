@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <spdlog/async_logger.h>
 #include <spdlog/details/thread_pool.h>
+#include <ropeway/pool/end_of_wait.hpp>
 
 #include "log_line.hpp"
 #include "log_rate.hpp"
@@ -149,7 +150,7 @@ struct logger::parts {
 
     bool flush(std::chrono::milliseconds within) noexcept {
         const std::uint64_t target = accepted.load(std::memory_order_relaxed);  // see enqueue()
-        const auto until = std::chrono::steady_clock::now() + within;
+        const auto until = detail::end_of_wait(std::chrono::steady_clock::now(), within);
         while (gone() < target) {
             if (std::chrono::steady_clock::now() >= until) {
                 return false;

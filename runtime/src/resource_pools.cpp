@@ -6,6 +6,7 @@
 #include <span>
 
 #include <ropeway/pool/assess.hpp>
+#include <ropeway/pool/end_of_wait.hpp>
 #include <ropeway/runtime/pool_log.hpp>
 
 namespace ropeway {
@@ -109,7 +110,7 @@ void resource_pools::start(const entry& of) const {
 std::vector<resource_shutdown_report> resource_pools::stop(std::chrono::nanoseconds deadline) {
     std::vector<resource_shutdown_report> out;
     out.reserve(running_);
-    const auto until = steady::now() + std::max(deadline, std::chrono::nanoseconds{0});
+    const auto until = detail::end_of_wait(steady::now(), deadline);
     while (running_ != 0) {
         const entry& last = pools_[--running_];
         const auto left =

@@ -86,3 +86,62 @@ TEST_CASE("who gives up below the reserve makes room for the next in the queue")
     CHECK(pool.shutdown(1s).clean());
     CHECK(server.misuses().empty());
 }
+
+TEST_CASE("a deadline of for ever outlasts a probe, a long lease, and a day") {
+    virtual_time time;
+    fake_server server{time, {.probe = 20ms}};
+    ropeway::resource_pool<fake_resource> pool{server.maker(),
+                                               {.min_size = 1,
+                                                .max_size = 1,
+                                                .max_age = 0ms,
+                                                .validate = ropeway::validation::always,
+                                                .time = &time}};
+    REQUIRE_FALSE(pool.start().has_value());
+    auto held = pool.acquire(std::chrono::nanoseconds::max());
+    REQUIRE(held);
+    bool got = false;
+    std::chrono::nanoseconds waited{};
+    const auto began = time.now();
+    auto patient = time.call([&] {
+        got = static_cast<bool>(pool.acquire(std::chrono::nanoseconds::max()));
+        waited = time.now() - began;
+    });
+    time.advance(24h);
+    CHECK(pool.snapshot().waiting == 1);
+    held.held().reset();
+    patient.finish();
+    CHECK(got);
+    CHECK(waited >= 24h);
+    CHECK(server.counts().opened == 1);
+    CHECK(pool.snapshot().timeouts == 0);
+    CHECK(pool.shutdown(std::chrono::nanoseconds::max()).clean());
+    CHECK(server.misuses().empty());
+}
+
+TEST_CASE("a deadline that has passed gets what is ready, and waits for nothing") {
+    virtual_time time;
+    fake_server server{time, {.probe = 20ms}};
+    ropeway::resource_pool<fake_resource> pool{
+        server.maker(), {.min_size = 1, .max_size = 1, .validate_after = 100ms, .time = &time}};
+    REQUIRE_FALSE(pool.start().has_value());
+    for (const std::chrono::nanoseconds passed : {-1ns, std::chrono::nanoseconds::min()}) {
+        auto held = pool.acquire(passed);
+        REQUIRE(held);
+        const auto began = time.now();
+        const auto none = pool.acquire(passed);
+        CHECK_FALSE(none);
+        CHECK(none.error().kind == ropeway::resource_error_kind::timeout);
+        CHECK(none.error().waited == 0ns);
+        held.held().reset();
+        CHECK(pool.acquire(passed));
+        CHECK(time.now() == began);
+        time.advance(200ms);  // now it is to be probed, which is a wait
+        const auto later = time.now();
+        CHECK_FALSE(pool.acquire(passed));
+        CHECK(time.now() == later);
+        CHECK(pool.acquire(1s));
+    }
+    CHECK(server.counts().opened == 1);
+    CHECK(pool.shutdown(1s).clean());
+    CHECK(server.misuses().empty());
+}

@@ -117,6 +117,24 @@ TEST_CASE("A statement timeout of the server is a cancel, and the connection goe
     CHECK(session->exec("SELECT 1"));
 }
 
+TEST_CASE("A command may have for ever, and is not sent where its deadline has passed") {
+    constexpr auto for_ever = std::chrono::nanoseconds::max();
+    const auto session = open_session();
+    CHECK(session->exec("SELECT pg_sleep(0.02)", for_ever));
+    CHECK(session->listen("news", for_ever));
+    CHECK(session->exec("NOTIFY news", for_ever));
+    CHECK(session->wait_for_notifications(for_ever) == 1);
+    for (const std::chrono::nanoseconds passed : {-1ns, std::chrono::nanoseconds::min()}) {
+        CHECK(session->wait_for_notifications(passed) == 0);
+        CHECK(session->exec("SELECT pg_sleep(5)", passed).error().kind ==
+              resource_error_kind::timeout);
+        CHECK(session->exec_params("SELECT $1", {1}, passed).error().kind ==
+              resource_error_kind::timeout);
+        CHECK_FALSE(session->is_doomed());
+    }
+    CHECK(session->exec("SELECT 1"));
+}
+
 TEST_CASE("Deadlines are kept to 5 ms, less what this machine itself is late") {
     std::vector<double> late;
     for (int round = 0; round < 40; ++round) {

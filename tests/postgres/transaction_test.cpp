@@ -91,6 +91,34 @@ TEST_CASE("A committed transaction is there, an abandoned one is not") {
     CHECK(session->on_return() == ropeway::return_state::clean);
 }
 
+TEST_CASE("A COMMIT whose deadline has passed is not sent, and the transaction is rolled back") {
+    make_table();
+    const auto session = open_session();
+    {
+        pg::transaction work(*session, {.timeout = std::chrono::nanoseconds::max()});
+        REQUIRE(work);
+        CHECK(work.exec("INSERT INTO orders VALUES (1)"));
+        CHECK(work.commit(-1ns).kind == resource_error_kind::timeout);
+        CHECK(work);
+    }
+    CHECK(session->exec("SELECT count(*) FROM orders").get<int>(0, 0) == 0);
+    CHECK_FALSE(session->in_transaction());
+    pg::transaction late(*session, {.timeout = -1ns});
+    CHECK(late.error().kind == resource_error_kind::timeout);
+    CHECK_FALSE(session->in_transaction());
+    CHECK_FALSE(session->is_doomed());
+}
+
+TEST_CASE("All tries of a transaction together may have for ever") {
+    make_table();
+    single_pool pool({.url = shared_server().url_unix()});
+    const auto outcome = pg::run_transaction(
+        pool, {.timeout = std::chrono::milliseconds::max()},
+        [](pg::transaction& work) { return work.exec("INSERT INTO orders VALUES (1)").error(); });
+    CHECK(outcome);
+    CHECK(count() == "1");
+}
+
 TEST_CASE("A transaction is rolled back when an exception passes, by the reset of its connection") {
     make_table();
     const auto session = open_session();

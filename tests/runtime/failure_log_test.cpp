@@ -57,6 +57,15 @@ std::string_view name_of_kind(std::uint32_t kind) {
 
 }  // namespace
 
+TEST_CASE("a stop that may take for ever carries all and ends") {
+    lines caught;
+    logger log{caught_in(caught, {})};
+    failure_log failures{log, counted(1000), {.stop_within = std::chrono::milliseconds::max()}};
+    CHECK(failures.stop());
+    CHECK(failures.carried() == 1000);
+    CHECK(log.flush(std::chrono::milliseconds::max()));
+}
+
 TEST_CASE("a failure becomes one structured record") {
     lines caught;
     logger log{caught_in(caught, {})};

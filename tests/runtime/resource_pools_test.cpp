@@ -123,6 +123,28 @@ TEST_CASE("a lease held beyond the stop makes the report unclean and is listed i
     CHECK(holds(said, "Connection pool did not stop clean"));
 }
 
+TEST_CASE("a stop that may take for ever waits for the leases") {
+    world w;
+    ropeway::runtime rt{small(w.log())};
+    resource_pool<fake_resource>& orders =
+        rt.add_pool<fake_resource>("orders", w.server.maker(), w.params());
+    rt.start();
+    bool used = false;
+    auto holder = w.time.call([&] {
+        auto held = orders.acquire(1s);
+        w.time.advance(1h);
+        used = held->use();
+    });
+    w.time.advance(1s);
+    const ropeway::runtime_report report = rt.stop(std::chrono::nanoseconds::max());
+    CHECK(report.clean());
+    CHECK(holder.ended());
+    CHECK(used);
+    REQUIRE(report.pools.size() == 1);
+    CHECK(report.pools[0].forced.empty());
+    CHECK(w.server.misuses().empty());
+}
+
 TEST_CASE("an outage and its end are logged in order, with each reconnection attempt") {
     world w;
     {

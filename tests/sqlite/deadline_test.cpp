@@ -72,6 +72,24 @@ TEST_CASE("the params' command_timeout holds where a statement names no deadline
     CHECK(on->exec_params(endless, {}).error().kind == resource_error_kind::timeout);
 }
 
+TEST_CASE("a statement may have for ever, and does not run where its deadline has passed") {
+    const auto on = opened(make_connections({.command_timeout = 20ms}));
+    constexpr auto for_ever = std::chrono::nanoseconds::max();
+    // Longer than the progress handler takes to look at the clock.
+    CHECK(on->exec("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 300000) "
+                   "SELECT max(i) FROM n",
+                   for_ever)
+              .get<int>(0, 0) == 300'000);
+    REQUIRE(on->exec("CREATE TABLE t (v)"));
+    for (const std::chrono::nanoseconds passed : {-1ns, std::chrono::nanoseconds::min()}) {
+        CHECK(on->exec("INSERT INTO t VALUES (1)", passed).error().kind ==
+              resource_error_kind::timeout);
+        CHECK(on->exec_params("INSERT INTO t VALUES (?1)", {1}, passed).error().kind ==
+              resource_error_kind::timeout);
+    }
+    CHECK(on->exec("SELECT count(*) FROM t").get<int>(0, 0) == 0);
+}
+
 TEST_CASE("a statement that waits for a lock ends at the earlier of busy_timeout and deadline") {
     leaping_time time;
     const temporary_folder folder;

@@ -11,6 +11,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <ropeway/pool/end_of_wait.hpp>
+
 namespace ropeway::testing {
 
 namespace detail {
@@ -131,7 +133,7 @@ bool fake_resource::use(std::chrono::nanoseconds lasts) noexcept {
         }
     }
     if (lasts.count() > 0) {
-        const resource_clock_point until = state_->time.now() + lasts;
+        const resource_clock_point until = ropeway::detail::end_of_wait(state_->time.now(), lasts);
         while (state_->time.now() < until) {
             state_->time.poll(-1, 0, until);
         }
@@ -172,7 +174,7 @@ resource_step fake_resource::begin(resource_task task) noexcept {
     phase_ = phase::busy;
     task_ = task;
     silent_ = state_->silent;
-    due_ = state_->time.now() + state_->latency(task);
+    due_ = ropeway::detail::end_of_wait(state_->time.now(), state_->latency(task));
     fake_counts& counts = state_->counts;
     counts.opens += task == resource_task::open ? 1 : 0;
     counts.probes += task == resource_task::probe ? 1 : 0;

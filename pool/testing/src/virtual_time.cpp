@@ -9,6 +9,8 @@
 #include <thread>
 #include <utility>
 
+#include <ropeway/pool/end_of_wait.hpp>
+
 namespace ropeway::testing {
 
 namespace {
@@ -276,7 +278,9 @@ bool virtual_time::step() {
     return true;
 }
 
-void virtual_time::advance(std::chrono::nanoseconds by) { advance_to(now() + by); }
+void virtual_time::advance(std::chrono::nanoseconds by) {
+    advance_to(ropeway::detail::end_of_wait(now(), by));
+}
 
 void virtual_time::advance_to(resource_clock_point when) {
     if (this_caller != nullptr) {
@@ -286,7 +290,7 @@ void virtual_time::advance_to(resource_clock_point when) {
     settle();
     for (;;) {
         const resource_clock_point next = next_due();
-        if (next > when) {
+        if (next > when || next == resource_clock_point::max()) {
             break;
         }
         move_to(next);

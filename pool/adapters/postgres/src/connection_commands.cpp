@@ -9,6 +9,7 @@
 
 #include <poll.h>
 
+#include <ropeway/pool/end_of_wait.hpp>
 #include <ropeway/pool/postgres/connection.hpp>
 
 #include "connection_parts.hpp"
@@ -43,10 +44,12 @@ void clear_native(void* rows) { PQclear(static_cast<PGresult*>(rows)); }
 
 command_clock::time_point connection::parts::end_of(
     std::chrono::nanoseconds timeout) const noexcept {
-    if (timeout <= std::chrono::nanoseconds{0}) {
+    if (timeout == std::chrono::nanoseconds{0}) {
         timeout = opened_with ? opened_with->params.command_timeout : std::chrono::milliseconds{0};
     }
-    return command_clock::now() + timeout;
+    return timeout < std::chrono::nanoseconds{0}
+               ? passed_before
+               : ropeway::detail::end_of_wait(command_clock::now(), timeout);
 }
 
 wait_end connection::parts::wait_once(command_clock::time_point end, bool writing) {
@@ -103,6 +106,11 @@ std::optional<resource_error> connection::parts::ready_for_command(command_clock
             {},
             "the connection is owed a late answer or has ended, and takes no more commands. "
             "Suggestion: return the lease and acquire another"};
+    }
+    if (end == passed_before) {
+        return resource_error{resource_error_kind::timeout,
+                              {},
+                              "the deadline had passed before the command; it was not sent"};
     }
     if (std::exchange(rollback_due, false) && PQtransactionStatus(session()) != PQTRANS_IDLE) {
         if (PQsendQuery(session(), "ROLLBACK") == 0) {
@@ -291,7 +299,7 @@ result connection::listen(std::string_view channel, std::chrono::nanoseconds tim
 
 int connection::wait_for_notifications(std::chrono::nanoseconds timeout) {
     parts& in = *parts_;
-    const auto end = command_clock::now() + timeout;
+    const auto end = ropeway::detail::end_of_wait(command_clock::now(), timeout);
     if (in.ready_for_command(end)) {
         return -1;
     }

@@ -30,6 +30,9 @@
 namespace ropeway::postgres {
 
 using command_clock = std::chrono::steady_clock;
+/// The end of a command whose deadline had passed before it was asked for: it is not sent. No other
+/// end is as early.
+inline constexpr command_clock::time_point passed_before{};
 
 /// How a wait on the socket ended.
 enum class wait_end : std::uint8_t { ready, time_over, lost };
@@ -97,6 +100,7 @@ struct connection::parts {
     [[nodiscard]] resource_error connection_error() const;
 
     // connection_commands.cpp
+    /// Zero: of the settings; negative: passed_before.
     [[nodiscard]] command_clock::time_point end_of(std::chrono::nanoseconds timeout) const noexcept;
     /// Waits until a result can be taken or the time is over; sends what is still unsent.
     wait_end wait_for_result(command_clock::time_point end);

@@ -73,9 +73,10 @@ resource_error transaction::commit(std::chrono::nanoseconds timeout) {
         return not_open();
     }
     connection::parts& in = *connection_->parts_;
-    const auto end = in.end_of(timeout > std::chrono::nanoseconds{0} ? timeout : timeout_);
+    const auto end = in.end_of(timeout != std::chrono::nanoseconds{0} ? timeout : timeout_);
     if (auto refused = in.ready_for_command(end)) {
-        open_ = false;
+        // Where nothing but the deadline stood against it, it is open, and is rolled back as such.
+        open_ = end == passed_before && !in.doomed;
         return failure_ ? failure_ : *std::move(refused);
     }
     open_ = false;

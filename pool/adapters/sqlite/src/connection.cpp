@@ -23,6 +23,18 @@ resource_error not_open() {
         .text = "the connection is not open, or is the parent's of this process: acquire another"};
 }
 
+/// Why no statement runs; kind none where one may.
+resource_error refused(const session& on, std::chrono::nanoseconds timeout) {
+    if (!on.usable()) {
+        return not_open();
+    }
+    if (timeout.count() < 0) {
+        return {.kind = resource_error_kind::timeout,
+                .text = "the deadline had passed before the statement; it did not run"};
+    }
+    return {};
+}
+
 }  // namespace
 
 connection::connection(std::shared_ptr<const database> of)
@@ -30,8 +42,8 @@ connection::connection(std::shared_ptr<const database> of)
 connection::~connection() = default;
 
 result connection::exec(std::string_view sql, std::chrono::nanoseconds timeout) {
-    if (!session_->usable()) {
-        return {not_open()};
+    if (const resource_error why = refused(*session_, timeout)) {
+        return {why};
     }
     const session::use use{*session_, timeout};
     statement run{*session_};
@@ -42,8 +54,8 @@ result connection::exec(std::string_view sql, std::chrono::nanoseconds timeout) 
 
 result connection::exec_params(std::string_view sql, std::span<const parameter> values,
                                std::chrono::nanoseconds timeout) {
-    if (!session_->usable()) {
-        return {not_open()};
+    if (const resource_error why = refused(*session_, timeout)) {
+        return {why};
     }
     const session::use use{*session_, timeout};
     statement run{*session_};
@@ -54,8 +66,8 @@ result connection::exec_params(std::string_view sql, std::span<const parameter> 
 
 result connection::exec_prepared(std::string_view name, std::span<const parameter> values,
                                  std::chrono::nanoseconds timeout) {
-    if (!session_->usable()) {
-        return {not_open()};
+    if (const resource_error why = refused(*session_, timeout)) {
+        return {why};
     }
     const prepared_entry* const prepared = session_->prepared(name);
     if (prepared == nullptr) {

@@ -10,6 +10,8 @@
 
 #include <unistd.h>
 
+#include <ropeway/pool/end_of_wait.hpp>
+
 #include "error.hpp"
 
 namespace ropeway::sqlite {
@@ -220,7 +222,8 @@ bool session::canceled() const noexcept {
 session::use::use(session& of, std::chrono::nanoseconds timeout) noexcept : of_(of) {
     const sqlite_params& params = of.of().params();
     const resource_clock_point now = of.of().time().now();
-    of_.deadline_ = now + (timeout.count() > 0 ? timeout : params.command_timeout);
+    of_.deadline_ =
+        detail::end_of_wait(now, timeout.count() != 0 ? timeout : params.command_timeout);
     of_.busy_until_ = std::min(of_.deadline_, now + params.busy_timeout);
     of_.past_deadline_ = false;
     // Relaxed: what was asked before the statement began ends no statement.

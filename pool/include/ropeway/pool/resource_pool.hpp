@@ -48,7 +48,9 @@ class [[nodiscard]] acquired {
 
 /// How one acquire() differs from the rest.
 struct acquire_options {
-    /// How long to wait at most; 0: the pool's acquire_timeout.
+    /// How long to wait at most, up to nanoseconds::max(): for ever. 0: the pool's acquire_timeout.
+    /// Negative: the time is over already (`end - now()`, computed too late): one that is idle and
+    /// needs no probe is lent, and otherwise acquire() fails at once.
     std::chrono::nanoseconds timeout{0};
     /// May use the reserve, and stands before those without in the queue.
     bool priority = false;

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include <ropeway/dispatcher/dispatcher.hpp>
+#include <ropeway/pool/end_of_wait.hpp>
 #include <ropeway/pool/event_pool.hpp>
 #include <ropeway/runtime/failure_log.hpp>
 #include <ropeway/runtime/health.hpp>
@@ -179,7 +180,7 @@ class basic_runtime {
     /// do not need for their farewells. A second call returns the same report.
     runtime_report stop(std::chrono::nanoseconds deadline) {
         if (!stopped_) {
-            const auto until = std::chrono::steady_clock::now() + deadline;
+            const auto until = detail::end_of_wait(std::chrono::steady_clock::now(), deadline);
             report_.dispatcher = dispatcher_.stop(services_.workers_share(deadline));
             services_.stop_pools(report_, until);
             const dispatcher_stats end = dispatcher_.stats();

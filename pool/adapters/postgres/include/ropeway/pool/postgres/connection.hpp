@@ -43,12 +43,13 @@ class connection final : public pooled_resource {
     void drop() noexcept override;
     [[nodiscard]] const resource_error& error() const noexcept override;
 
-    // Commands, for the holder of the lease. `timeout` zero: postgres_params::command_timeout. A
-    // failure is in the result: `timeout` within 5 ms of the deadline (a command that changes
-    // something may have been done), `broken` if the connection ended and nothing was committed,
-    // `commit_unknown` if it ended in a statement outside a transaction that may have changed
-    // something or in a text that may have committed one, otherwise what the SQLSTATE means
-    // (sqlstate.hpp). A statement with a zero byte in it is not sent (kind invalid).
+    // Commands, for the holder of the lease. `timeout` zero: postgres_params::command_timeout;
+    // nanoseconds::max(): none; negative: it has passed (kind timeout, nothing is sent). A failure
+    // is in the result: `timeout` within 5 ms of the deadline (a command that changes something may
+    // have been done), `broken` if the connection ended and nothing was committed, `commit_unknown`
+    // if it ended in a statement outside a transaction that may have changed something or in a text
+    // that may have committed one, otherwise what the SQLSTATE means (sqlstate.hpp). A statement
+    // with a zero byte in it is not sent (kind invalid).
     // Towards max_uses each command that was sent counts as one: a text with several statements
     // too, a COPY with all its rows, and each entry of a pipeline.
 
@@ -75,8 +76,8 @@ class connection final : public pooled_resource {
     /// LISTEN until this lease ends; notifications go to postgres_params::on_notification whenever
     /// input is read: in each command, and in check().
     result listen(std::string_view channel, std::chrono::nanoseconds timeout = {});
-    /// Waits for notifications until one came or the timeout passed. @return how many came, -1 if
-    /// the connection ended.
+    /// Waits for notifications until one came or the timeout passed (0 or less: looks). @return how
+    /// many came, -1 if the connection ended.
     int wait_for_notifications(std::chrono::nanoseconds timeout);
 
     /// For cancelling this session's command from another thread.

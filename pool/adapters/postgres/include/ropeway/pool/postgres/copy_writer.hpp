@@ -29,7 +29,8 @@ struct copy_params {
     copy_format format = copy_format::text;
     /// Bytes gathered before they go to libpq. 1 KiB..16 MiB.
     std::size_t buffer_bytes = 65'536;
-    /// From the construction to the end of finish(); zero: the connection's command_timeout.
+    /// From the construction to the end of finish(); zero: the connection's command_timeout;
+    /// negative: it has passed.
     std::chrono::nanoseconds timeout{};
 };
 

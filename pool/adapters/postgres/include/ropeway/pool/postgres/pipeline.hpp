@@ -21,7 +21,8 @@ struct pipeline_params {
     std::uint32_t batch = 100;
     /// Batches sent and not yet answered, 1..1000: what bounds memory on both sides.
     std::uint32_t in_flight = 4;
-    /// From the construction to the end of finish(); zero: the connection's command_timeout.
+    /// From the construction to the end of finish(); zero: the connection's command_timeout;
+    /// negative: it has passed.
     std::chrono::nanoseconds timeout{};
 };
 

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <utility>
 
+#include <ropeway/pool/end_of_wait.hpp>
 #include <ropeway/pool/postgres/connection.hpp>
 #include <ropeway/pool/resource_pool.hpp>
 
@@ -27,7 +28,7 @@ enum class isolation_level : std::uint8_t {
 struct transaction_options {
     isolation_level isolation = isolation_level::server_default;
     bool read_only = false;
-    /// Of BEGIN and of commit(); zero: the connection's command_timeout.
+    /// Of BEGIN and of commit(); zero: the connection's command_timeout; negative: has passed.
     std::chrono::nanoseconds timeout{};
 };
 
@@ -66,7 +67,7 @@ class [[nodiscard]] transaction {
 
     /// Kind none: it is committed. commit_unknown: the connection ended, or the deadline passed,
     /// after COMMIT was sent: it may be committed or not. Any other kind: it is not committed.
-    /// `timeout` zero: that of the options.
+    /// `timeout` zero: that of the options; negative: not sent, kind timeout, and it stays open.
     [[nodiscard]] resource_error commit(std::chrono::nanoseconds timeout = {});
     resource_error rollback();
 
@@ -135,7 +136,7 @@ resource_error claim_key(transaction& within, const run_transaction_params& how,
 /// transaction.
 template <class Pool, class Work>
 run_transaction_result run_transaction(Pool& pool, const run_transaction_params& how, Work work) {
-    const auto end = std::chrono::steady_clock::now() + how.timeout;
+    const auto end = ropeway::detail::end_of_wait(std::chrono::steady_clock::now(), how.timeout);
     run_transaction_result outcome;
     while (outcome.attempts < how.max_attempts) {
         const auto left = end - std::chrono::steady_clock::now();

@@ -48,7 +48,8 @@ class connection final : public pooled_resource {
     ~connection() override;
 
     /// Runs each statement in `sql`; the result is the last one's. Stops at the first that fails.
-    /// `timeout` 0: command_timeout of the params.
+    /// `timeout` 0: command_timeout of the params; nanoseconds::max(): none; negative: it has
+    /// passed (kind timeout, nothing runs).
     result exec(std::string_view sql, std::chrono::nanoseconds timeout = {});
     /// Runs one statement with its parameters ?1, ?2... in order.
     result exec_params(std::string_view sql, std::span<const parameter> values,
