@@ -261,18 +261,12 @@ bool resource_core::give_back_lease(const lease_origin& lease, site_id where) no
     return parts_->give_back(lease, where);
 }
 void add_uses(const lease_origin& lease, std::uint64_t uses) noexcept {
-    if (lease.core != nullptr) {
-        lease.core->add_lease_uses(lease, uses);
-    }
+    lease.core->add_lease_uses(lease, uses);
 }
 void resource_core::add_lease_uses(const lease_origin& lease, std::uint64_t uses) noexcept {
     parts_->add_uses(lease, uses);
 }
-void doom(const lease_origin& lease) noexcept {
-    if (lease.core != nullptr) {
-        lease.core->doom_lease(lease);
-    }
-}
+void doom(const lease_origin& lease) noexcept { lease.core->doom_lease(lease); }
 void resource_core::doom_lease(const lease_origin& lease) noexcept { parts_->doom(lease); }
 
 violation resource_core::describe_empty_use(const lease_origin& lease) const noexcept {

@@ -158,6 +158,28 @@ TEST_CASE("a lease that was copied byte by byte comes back once") {
     CHECK(pool.snapshot().released == 1);
 }
 
+TEST_CASE("a lease that was given back cannot doom or use up what its next holder has") {
+    scripted_end end;
+    auto params = one_slot();
+    params.max_uses = 10;
+    scripted_pool pool(made_by(end), params);
+    REQUIRE_FALSE(pool.start().has_value());
+    scripted_lease old = pool.acquire(1s).take();
+    const std::uint32_t slot = old.ticket().slot;
+    old.reset();
+    auto next = pool.acquire(1s);
+    REQUIRE(next);
+    REQUIRE(next.held().ticket().slot == slot);
+    old.doom();
+    old.add_uses(100);
+    scripted_lease moved = next.take();
+    scripted_lease last = std::move(moved);
+    moved.doom();
+    last.reset();
+    CHECK(pool.snapshot().idle == 1);
+    CHECK(pool.snapshot().closed == decltype(ropeway::resource_snapshot::closed){});
+}
+
 TEST_CASE("of threads that give one ticket back at once one succeeds, each time") {
     recorder seen;
     scripted_end end;

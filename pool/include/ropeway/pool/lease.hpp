@@ -77,10 +77,20 @@ class [[nodiscard]] lease {
 
     [[nodiscard]] lease_ticket ticket() const noexcept { return {from_.slot, from_.generation}; }
     /// Counts so many more towards max_uses than the pool counts by itself: the statements that the
-    /// resource counted, or one. For work that the resource does not see.
-    void add_uses(std::uint64_t uses) noexcept { detail::add_uses(from_, uses); }
-    /// Marks it broken: it will be dropped when it comes back.
-    void doom() noexcept { detail::doom(from_); }
+    /// resource counted, or one. For work that the resource does not see. Nothing on an empty
+    /// lease.
+    void add_uses(std::uint64_t uses) noexcept {
+        if (resource_ != nullptr) {
+            detail::add_uses(from_, uses);
+        }
+    }
+    /// Marks it broken: it will be dropped when it comes back. Nothing on an empty lease, whose
+    /// slot may be another holder's by now.
+    void doom() noexcept {
+        if (resource_ != nullptr) {
+            detail::doom(from_);
+        }
+    }
 
   private:
     friend class resource_pool<R>;
