@@ -158,7 +158,9 @@ void resource_core::parts::failed_open(std::uint32_t slot, const resource_error&
     // relaxed (both): numbers
     open_kind_.store(error.kind, std::memory_order_relaxed);
     open_failed_.fetch_add(1, std::memory_order_relaxed);
-    tasks_[slot].owned->drop();
+    if (tasks_[slot].owned != nullptr) {  // null: it could not even be made
+        tasks_[slot].owned->drop();
+    }
     tasks_[slot].retire = false;
     set_phase(slot, slot_phase::empty);
     if (count().open() != 0) {
@@ -300,8 +302,9 @@ void resource_core::parts::rest_or_empty(std::uint32_t slot, bool failed) noexce
     const quarantine_change change = of.history.record(!failed, params_.quarantine, now_);
     resource_event event;
     event.resource = leases_[slot].number.load(std::memory_order_relaxed);  // relaxed: own
-    const resource_error& error = of.owned->error();
-    event.error = &error;
+    // One that could not be made has no error of its own: it was noted a moment ago.
+    const resource_error unmade = of.owned == nullptr ? last_error() : resource_error{};
+    event.error = of.owned == nullptr ? &unmade : &of.owned->error();
     if (change == quarantine_change::entered) {
         event.kind = resource_event_kind::quarantined;
         tell(event);

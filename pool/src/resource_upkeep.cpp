@@ -3,6 +3,9 @@
 // What the I/O thread looks after: that enough is open, that no more than needed is, leaks,
 // periodic probes, and the states it tells its observer.
 #include <algorithm>
+#include <exception>
+#include <new>
+#include <utility>
 
 #include "resource_parts.hpp"
 
@@ -11,6 +14,25 @@ namespace ropeway::detail {
 namespace {
 constexpr auto forever = resource_clock_point::max();
 constexpr std::chrono::seconds leak_window{60};
+
+/// Calls `make`. Null: `why` says why.
+std::unique_ptr<pooled_resource> made_by(const make_resource& make, resource_error& why) {
+    why.kind = resource_error_kind::invalid;
+    try {
+        auto made = make();
+        if (made == nullptr) {
+            why.text = "the pool's `make` returned null";
+        }
+        return made;
+    } catch (const std::bad_alloc&) {
+        why.text = "out of memory";  // so short that it needs none
+    } catch (const std::exception& thrown) {
+        why.text = std::string("the pool's `make` threw: ") + thrown.what();
+    } catch (...) {
+        why.text = "the pool's `make` threw something that is no std::exception";
+    }
+    return nullptr;
+}
 }  // namespace
 
 void resource_core::parts::open_missing() noexcept {
@@ -69,13 +91,11 @@ bool resource_core::parts::open_slot(std::uint32_t slot) noexcept {
         return false;
     }
     if (of.owned == nullptr) {
-        try {
-            of.owned = make_();
-        } catch (...) {
-            of.owned = nullptr;
-        }
+        resource_error why;
+        of.owned = made_by(make_, why);
         if (of.owned == nullptr) {
-            return false;
+            failed_open(slot, why);
+            return true;  // a try like any other
         }
         // relaxed: published by to_idle()
         leases_[slot].resource.store(of.owned.get(), std::memory_order_relaxed);

@@ -3,7 +3,11 @@
 // The life of a resource in a pool, in virtual time: why one is replaced, what hooks may say, and
 // what is told of leases that are held too long.
 #include <chrono>
+#include <functional>
 #include <map>
+#include <memory>
+#include <new>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -35,6 +39,8 @@ struct life {
             ++told[event.kind];
             if (event.kind == resource_event_kind::closed) {
                 reasons.push_back(event.reason);
+            } else if (event.kind == resource_event_kind::open_failed) {
+                failures.push_back(*event.error);
             }
         };
     }
@@ -43,8 +49,10 @@ struct life {
     ropeway::resource_pool_params params;
     std::map<resource_event_kind, int> told;
     std::vector<close_reason> reasons;
+    std::vector<ropeway::resource_error> failures;
 };
 
+using maker = std::function<std::unique_ptr<fake_resource>()>;
 using reasons_of = std::vector<close_reason>;
 
 }  // namespace
@@ -350,4 +358,80 @@ TEST_CASE("times and counts of what happened are exact on the pool's clock") {
     CHECK(times.create.max() == 2'000'000);
     CHECK(pool.snapshot().immediate == 10);
     CHECK(pool.snapshot().peak_active == 1);
+}
+
+TEST_CASE("a `make` that throws or returns null is a failed open, and start says so") {
+    struct row {
+        maker make;
+        std::string text;
+    };
+    const std::vector<row> rows = {
+        {[]() -> std::unique_ptr<fake_resource> { throw std::runtime_error("no such host"); },
+         "the pool's `make` threw: no such host"},
+        {[]() -> std::unique_ptr<fake_resource> { throw 7; },
+         "the pool's `make` threw something that is no std::exception"},
+        {[]() -> std::unique_ptr<fake_resource> { throw std::bad_alloc(); }, "out of memory"},
+        {[] { return std::unique_ptr<fake_resource>(); }, "the pool's `make` returned null"},
+        {maker(), "the pool's `make` threw: bad_function_call"}};
+    for (const row& each : rows) {
+        CAPTURE(each.text);
+        life l;
+        fake_pool pool(each.make, l.params);
+        const auto why = pool.start();
+        REQUIRE(why.has_value());
+        CHECK(why->kind == ropeway::resource_error_kind::invalid);
+        CHECK(why->cause.text == each.text);
+        CHECK(l.told[resource_event_kind::start_failed] == 1);
+        REQUIRE(l.failures.size() == 1);
+        CHECK(l.failures[0].kind == ropeway::resource_error_kind::invalid);
+        CHECK(l.failures[0].text == each.text);
+        CHECK(pool.snapshot().open_failed == 1);
+        CHECK(pool.shutdown(1s).clean());
+    }
+}
+
+TEST_CASE("a `make` that fails is tried again until it succeeds") {
+    life l;
+    l.params.min_size = 2;
+    l.params.on_startup = ropeway::startup::start_degraded;
+    bool fails = true;
+    int calls = 0;
+    fake_pool pool(maker([&] {
+                       ++calls;
+                       return fails ? nullptr : l.server.make();
+                   }),
+                   l.params);
+    REQUIRE_FALSE(pool.start().has_value());
+    CHECK(calls == 2);
+    CHECK(pool.snapshot().open_failed == 2);
+    CHECK(pool.snapshot().state == ropeway::pool_state::recovering);
+    // Nothing is open and no try would help: who waits is told at the next one.
+    const auto none = pool.acquire(5s);
+    REQUIRE_FALSE(none);
+    CHECK(none.error().kind == ropeway::resource_error_kind::invalid);
+    l.time.advance(30s);
+    CHECK(calls > 3);
+    CHECK(l.failures.size() == static_cast<std::size_t>(calls));
+    fails = false;
+    l.time.advance(20s);
+    CHECK(pool.snapshot().idle == 2);
+    CHECK(pool.snapshot().state == ropeway::pool_state::healthy);
+    CHECK(pool.shutdown(1s).clean());
+    CHECK(l.server.misuses().empty());
+}
+
+TEST_CASE("slots whose `make` fails rest like others while one is open") {
+    life l;
+    l.params.max_size = 2;
+    bool fails = false;
+    fake_pool pool(maker([&] { return fails ? nullptr : l.server.make(); }), l.params);
+    REQUIRE_FALSE(pool.start().has_value());
+    fails = true;
+    auto held = pool.acquire();
+    REQUIRE(held);
+    CHECK_FALSE(pool.acquire(20s));
+    CHECK(l.told[resource_event_kind::quarantined] >= 1);
+    fails = false;
+    CHECK(pool.acquire(20s));
+    CHECK(l.server.misuses().empty());
 }

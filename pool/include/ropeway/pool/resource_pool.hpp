@@ -64,7 +64,9 @@ template <class R>
 class resource_pool {
   public:
     /// `make` makes a resource that is not yet open; called on the I/O thread, up to max_size
-    /// living at once. It must not block. @throws std::invalid_argument, see checked().
+    /// living at once. It must not block. Where it throws or returns null, that is a failed open of
+    /// kind invalid, whose text holds the exception's what() (no place for a password): told as
+    /// such, and tried again as reconnect says. @throws std::invalid_argument, see checked().
     explicit resource_pool(std::function<std::unique_ptr<R>()> make, resource_pool_params params)
         : core_([make = std::move(make)]() -> std::unique_ptr<pooled_resource> { return make(); },
                 checked(std::move(params))) {
