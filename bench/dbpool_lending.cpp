@@ -19,10 +19,10 @@
 #include <utility>
 #include <vector>
 
-#include <ropeway/pool/assess.hpp>
 #include <ropeway/pool/histogram.hpp>
 #include <ropeway/pool/resource_pool.hpp>
 #include <ropeway/pool/tick_clock.hpp>
+#include <ropeway/runtime/resource_pools.hpp>
 
 #include "child.hpp"
 #include "dbpool.hpp"
@@ -158,7 +158,8 @@ measured run_mutex(const cycles& how) {
 
 // --- what the pool says of itself ----------------------------------------------------------------
 
-/// Medians of single calls while another thread acquires and returns.
+/// Medians of single calls while another thread acquires and returns. Health is what runtime's
+/// health() calls: of a program's pools, here one.
 struct told {
     double snapshot_ns = 0;
     double health_ns = 0;
@@ -182,9 +183,14 @@ double median_ns(std::size_t calls, histogram& into, const Call& call) {
 
 told run_told(std::size_t calls, histogram& snapshots, histogram& healths) {
     told out;
-    const auto pool = pool_of(20, slots);
-    if (const auto failed = pool->start()) {
-        out.faults.push_back(failed->text());
+    logger log;
+    resource_pools pools{log};
+    trivial_pool* const pool = &pools.add<trivial_resource>(
+        "bench", [] { return std::make_unique<trivial_resource>(); }, params_of(20, slots));
+    try {
+        pools.start();
+    } catch (const pool_start_error& failed) {
+        out.faults.emplace_back(failed.what());
         return out;
     }
     std::uint64_t refused = 0;
@@ -206,13 +212,14 @@ told run_told(std::size_t calls, histogram& snapshots, histogram& healths) {
         });
         const stopwatch since;
         out.health_ns = median_ns(calls, healths, [&] {
-            unhealthy += assess(pool->snapshot()).status == health_status::healthy ? 0U : 1U;
+            const runtime_health now = pools.health();
+            unhealthy += now.status == health_status::healthy && now.pools.size() == 1 ? 0U : 1U;
         });
         out.health_per_second = static_cast<double>(calls) / since.seconds();
     }
     expect(refused, 0, "acquires refused beside the snapshots", out.faults);
     expect(inconsistent, 0, "snapshots that contradict themselves", out.faults);
-    expect(unhealthy, 0, "assessments that were not healthy", out.faults);
+    expect(unhealthy, 0, "healths that were not healthy", out.faults);
     return out;
 }
 
@@ -295,15 +302,15 @@ void add_told(std::vector<row>& rows, const plan& how) {
                                       .reach = 1000,
                                       .absolute = true});
     row health = lending_rows.with({.id = "dbpool.health_ns",
-                                    .what = std::string{beside} + "; snapshot and assess()",
-                                    .metric = "one assessment, median",
+                                    .what = std::string{beside} + "; health() of a runtime's pools",
+                                    .metric = "one health(), median",
                                     .unit = "ns",
                                     .direction = better::lower,
                                     .reach = 5000,
                                     .absolute = true});
     row rate = lending_rows.with({.id = "dbpool.health_per_s",
                                   .what = health.what,
-                                  .metric = "assessments per second of one thread",
+                                  .metric = "health() per second of one thread",
                                   .unit = "/s",
                                   .reach = 1000,
                                   .absolute = true});

@@ -29,13 +29,16 @@ class trivial_resource final : public pooled_resource {
 
 using trivial_pool = resource_pool<trivial_resource>;
 
-/// Not yet started; nothing retires its resources.
+/// Nothing retires its resources.
+[[nodiscard]] inline resource_pool_params params_of(std::uint32_t size, std::uint32_t minimum) {
+    return {.name = "bench", .min_size = minimum, .max_size = size, .max_uses = 0, .max_age = {}};
+}
+
+/// Not yet started.
 [[nodiscard]] inline std::unique_ptr<trivial_pool> pool_of(std::uint32_t size,
                                                            std::uint32_t minimum) {
-    return std::make_unique<trivial_pool>(
-        [] { return std::make_unique<trivial_resource>(); },
-        resource_pool_params{
-            .name = "bench", .min_size = minimum, .max_size = size, .max_uses = 0, .max_age = {}});
+    return std::make_unique<trivial_pool>([] { return std::make_unique<trivial_resource>(); },
+                                          params_of(size, minimum));
 }
 
 }  // namespace ropeway::bench

@@ -339,9 +339,10 @@ struct resource_core::parts final : public resource_loop {
     std::atomic<std::uint32_t> waiting_first_{0};   ///< with priority; written under lock_
     std::atomic<std::uint32_t> waiting_second_{0};  ///< without; written under lock_
     mutable std::mutex figures_lock_{};
-    histogram_cells waits_{};    ///< guarded by figures_lock_; immediate ones are counted in slots
-    histogram_cells creates_{};  ///< guarded by figures_lock_
-    histogram_cells validates_{};  ///< guarded by figures_lock_
+    // Written under figures_lock_, read by any thread.
+    histogram_cells waits_{};  ///< immediate ones are counted in slots
+    histogram_cells creates_{};
+    histogram_cells validates_{};
     resource_error last_error_{};  ///< guarded by figures_lock_
     resource_error open_error_{};  ///< of the latest open, if it failed; guarded by figures_lock_
     mutable std::atomic<std::uint32_t> peak_{0};

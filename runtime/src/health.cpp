@@ -43,18 +43,31 @@ json json_of(const latency_summary& of) {
             {"max", in_milliseconds(of.max)}};
 }
 
+json json_of(const std::optional<pool_latencies>& of) {
+    if (!of) {
+        return nullptr;
+    }
+    return {{"wait", json_of(of->wait)},
+            {"hold", json_of(of->hold)},
+            {"create", json_of(of->create)},
+            {"validate", json_of(of->validate)}};
+}
+
 json statistics_of(const pool_health& pool, std::chrono::system_clock::time_point at) {
     const resource_snapshot& now = pool.now;
     const bool failed = static_cast<bool>(pool.last_error);
+    const bool timed = pool.latencies.has_value();
     return {{"total_connections", now.total},
             {"idle_connections", now.idle},
             {"active_connections", now.active},
             {"waiting_requests", now.waiting},
             {"total_acquisitions", now.acquired},
             {"total_releases", now.released},
-            {"avg_acquisition_time_ms", in_milliseconds(pool.wait.mean)},
+            {"avg_acquisition_time_ms",
+             timed ? json(in_milliseconds(pool.latencies->wait.mean)) : json(nullptr)},
             {"peak_active_connections", now.peak_active},
-            {"peak_wait_time_ms", in_milliseconds(pool.wait.max)},
+            {"peak_wait_time_ms",
+             timed ? json(in_milliseconds(pool.latencies->wait.max)) : json(nullptr)},
             {"pool_created_at", moment(at, now.age)},
             {"last_health_check", moment(at, now.since_check)},
             {"last_error", failed ? json(pool.last_error.text) : json(nullptr)},
@@ -103,11 +116,7 @@ json json_of(const pool_health& pool, std::chrono::system_clock::time_point at) 
           {"opened", now.opened},
           {"open_failed", now.open_failed}}},
         {"closed", closed_of(now)},
-        {"latency_ms",
-         {{"wait", json_of(pool.wait)},
-          {"hold", json_of(pool.hold)},
-          {"create", json_of(pool.create)},
-          {"validate", json_of(pool.validate)}}},
+        {"latency_ms", json_of(pool.latencies)},
         {"leaks", {{"total", now.leaks}, {"recent", now.recent_leaks}, {"overdue", now.overdue}}},
         {"last_error", error_of(pool)}};
 }

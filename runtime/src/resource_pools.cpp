@@ -149,12 +149,19 @@ runtime_health resource_pools::health() const {
         pool.reason = std::move(found.reason);
         pool.last_error = each.pool->last_error();
         pool.last_error.text = without_passwords(pool.last_error.text);
-        const resource_times times = each.pool->times();
-        pool.wait = summary_of(times.wait);
-        pool.hold = summary_of(times.hold);
-        pool.create = summary_of(times.create);
-        pool.validate = summary_of(times.validate);
         out.status = std::max(out.status, pool.status);
+    }
+    return out;
+}
+
+runtime_health resource_pools::full_health() const {
+    runtime_health out = health();
+    for (std::size_t i = 0; i != out.pools.size(); ++i) {
+        const resource_times times = pools_[i].pool->times();
+        out.pools[i].latencies = {.wait = summary_of(times.wait),
+                                  .hold = summary_of(times.hold),
+                                  .create = summary_of(times.create),
+                                  .validate = summary_of(times.validate)};
     }
     return out;
 }

@@ -43,7 +43,8 @@ ropeway::runtime_health one_pool() {
     pool.now.since_check = 1s;
     pool.now.closed[static_cast<std::size_t>(ropeway::close_reason::age)] = 11;
     pool.last_error = {ropeway::resource_error_kind::recovering, {"57P03"}, "starting up"};
-    pool.wait = {.count = 1000, .mean = 2ms, .p50 = 1ms, .p95 = 5ms, .p99 = 8ms, .max = 20ms};
+    pool.latencies.emplace().wait = {
+        .count = 1000, .mean = 2ms, .p50 = 1ms, .p95 = 5ms, .p99 = 8ms, .max = 20ms};
     return out;
 }
 
@@ -100,6 +101,10 @@ TEST_CASE("what has not happened yet is null") {
     CHECK(pool["statistics"]["last_error"].is_null());
     CHECK(pool["statistics"]["last_error_time"].is_null());
     CHECK(pool["statistics"]["last_health_check"].is_null());
+    CHECK(pool["latency_ms"].is_null());
+    CHECK(pool["statistics"].size() == 13);
+    CHECK(pool["statistics"]["avg_acquisition_time_ms"].is_null());
+    CHECK(pool["statistics"]["peak_wait_time_ms"].is_null());
 }
 
 TEST_CASE("a text that is not UTF-8 does not spoil the object") {

@@ -82,20 +82,39 @@ fi
 # The database server: for what starts one, and never with a cluster of the system's own.
 for command in test bench 'setup --ci'; do
     # shellcheck disable=SC2086  # two words
-    run ROPEWAY_NO_INSTALL=1 ROPEWAY_PACKAGE_QUERY="$folder/all_but_server" -- $command
+    run CI=true ROPEWAY_NO_INSTALL=1 ROPEWAY_PACKAGE_QUERY="$folder/all_but_server" -- $command
     expect_status 2 "$status" "$command without a server"
     expect_text "$out" "install --no-install-recommends postgresql" "$command without a server"
 done
+# Outside CI the tests that need no server run without one: cmake and ctest are stand-ins as well.
+mkdir -p "$folder/bin"
+script bin/cmake 'exit 0'
+script bin/ctest "echo \"\$@\" >>'$folder/ctest.log'" 'exit 0'
+run CI= PATH="$folder/bin:$PATH" ROPEWAY_NO_INSTALL=1 ROPEWAY_PACKAGE_QUERY="$folder/all_but_server" -- test -L unit
+expect_status 0 "$status" "test without a server outside CI"
+expect_text "$err" "WARNING: no PostgreSQL server" "test without a server outside CI"
+expect_text "$err" "ROPEWAY_NO_INSTALL=1" "test without a server outside CI"
+expect_text "$err" "install --no-install-recommends postgresql" "test without a server outside CI"
+expect_text "$(cat "$folder/ctest.log")" "-L unit" "test without a server outside CI"
+run CI= PATH="$folder/bin:$PATH" ROPEWAY_PACKAGE_QUERY=true -- test
+expect_status 0 "$status" "test with a server"
+checks=$((checks + 1))
+[[ $err != *WARNING* ]] || fail "test warns where a server is installed"
+rm -rf "$folder/build"
 run ROPEWAY_NO_INSTALL=1 ROPEWAY_PACKAGE_QUERY="$folder/none_is_installed" -- soak
 checks=$((checks + 1))
 [[ " $out " != *" postgresql "* ]] || fail "soak asks for a server that it does not start"
 if ((EUID == 0)); then
-    run ROPEWAY_PACKAGE_QUERY="$folder/all_but_server" ROPEWAY_INSTALLER="$folder/watching_installer" \
-        ROPEWAY_ETC="$folder/etc" -- test
-    expect_status 2 "$status" "a server that cannot be installed"
-    expect_text "$(cat "$folder/during")" "create_main_cluster = false" "while a server is installed"
-    checks=$((checks + 1))
-    [[ ! -e $no_cluster ]] || fail "the setting against a system cluster outlives the installation"
+    for ci in true ''; do
+        rm -f "$folder/during"
+        run CI=$ci PATH="$folder/bin:$PATH" ROPEWAY_PACKAGE_QUERY="$folder/all_but_server" \
+            ROPEWAY_INSTALLER="$folder/watching_installer" ROPEWAY_ETC="$folder/etc" -- test
+        expect_status $((${#ci} == 0 ? 0 : 2)) "$status" "a server that cannot be installed, CI=$ci"
+        expect_text "$err" "could not be installed" "a server that cannot be installed, CI=$ci"
+        expect_text "$(cat "$folder/during")" "create_main_cluster = false" "while a server is installed, CI=$ci"
+        checks=$((checks + 1))
+        [[ ! -e $no_cluster ]] || fail "the setting against a system cluster outlives the installation, CI=$ci"
+    done
     run ROPEWAY_PACKAGE_QUERY="$folder/all_but_tbb" ROPEWAY_INSTALLER="$folder/failing_installer" \
         ROPEWAY_ETC="$folder/other_etc" -- test
     checks=$((checks + 1))

@@ -49,7 +49,7 @@ struct resource_snapshot {
     resource_error_kind last_error = resource_error_kind::none;
 };
 
-/// Distributions, copied out (some microseconds).
+/// Distributions, copied out: some tens of microseconds, in which nobody who acquires waits.
 struct resource_times {
     histogram wait{};  ///< of acquire(); those served at once count as 0 ns
     /// Of leases. Every lease is counted. On real time those below some milliseconds are timed one
