@@ -116,9 +116,9 @@ std::vector<number_setting> make_numbers() {
     for (const number_setting& one : make_times()) {
         all.push_back(one);
     }
-    number_setting probe = number<pool, &P::probe_interval>("probe_interval", time, {10, hour},
-                                                            "0 (off) or from 0.01 to 3600 seconds",
-                                                            "Set POOL_PROBE_INTERVAL to 30");
+    number_setting probe = number<pool, &P::probe_interval>(
+        "probe_interval", time, {10, hour},
+        "0 (liveness' probes alone) or from 0.01 to 3600 seconds", "Set POOL_PROBE_INTERVAL to 30");
     number_setting limit = number<&pool_config::server_limit>(
         "server_limit", count, {2, 100'000}, "0 (unknown) or from 2 to 100000",
         "Set POOL_SERVER_LIMIT to the server's max_connections, or this program's share of them");

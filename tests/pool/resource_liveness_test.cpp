@@ -30,15 +30,18 @@ namespace {
 /// A pool on virtual time that notes each change of liveness.
 struct world {
     explicit world(std::uint32_t min_size,
-                   ropeway::liveness_params liveness = ropeway::liveness_presets::fast())
-        : pool{server.maker(), params(min_size, liveness)} {
+                   ropeway::liveness_params liveness = ropeway::liveness_presets::fast(),
+                   std::chrono::milliseconds probe_interval = 30s)
+        : pool{server.maker(), params(min_size, liveness, probe_interval)} {
         REQUIRE_FALSE(pool.start().has_value());
         time.settle();
     }
 
-    resource_pool_params params(std::uint32_t min_size, ropeway::liveness_params liveness) {
+    resource_pool_params params(std::uint32_t min_size, ropeway::liveness_params liveness,
+                                std::chrono::milliseconds probe_interval) {
         resource_pool_params made{.min_size = min_size, .max_size = 10, .time = &time};
         made.liveness = liveness;
+        made.probe_interval = probe_interval;
         made.observer = [this](const resource_event& event) {
             if (event.kind == resource_event_kind::liveness_changed) {
                 changes.push_back({event.from_liveness, event.to_liveness});
@@ -84,6 +87,30 @@ TEST_CASE("a server that falls silent is unhealthy within 1.75 s, in a pool of a
             }
         }
     }
+}
+
+TEST_CASE("what is probed in a minute: each idle resource by probe_interval, one by liveness") {
+    const auto fast = ropeway::liveness_presets::fast();
+    auto rare = fast;
+    rare.interval = 1h;
+    const auto probes = [](ropeway::liveness_params liveness, std::chrono::milliseconds interval) {
+        world w{10, liveness, interval};
+        const auto before = w.server.counts().probes;
+        w.time.advance(1min);
+        return w.server.counts().probes - before;
+    };
+    CHECK(probes(rare, 0ms) == 0);
+    CHECK(probes(rare, 25s) == 20);
+    const auto by_liveness = probes(fast, 0ms);
+    CHECK(by_liveness >= 118);  // one each 500 ms, not one each for ten
+    CHECK(by_liveness <= 120);
+}
+
+TEST_CASE("without a probe_interval a silent server is unhealthy within 1.75 s all the same") {
+    world w{3, ropeway::liveness_presets::fast(), 0ms};
+    w.time.advance(3s);
+    w.server.set_silent(true);
+    CHECK(w.until_unhealthy(1ms) <= 1751ms);
 }
 
 TEST_CASE("preset seed_002 calls a silent server unhealthy within 25 s") {

@@ -155,7 +155,7 @@ TEST_CASE("each numeric variable reaches its field and keeps its bounds, both si
          {"0", "0.01", "3600"},
          [](const C& c) { return c.pool.probe_interval == 1h; },
          {"0.009", "-1", "3601"},
-         "0 (off) or from 0.01 to 3600 seconds"},
+         "0 (liveness' probes alone) or from 0.01 to 3600 seconds"},
         {"POOL_MAINTENANCE_INTERVAL",
          {"0.001", "3600"},
          [](const C& c) { return c.pool.maintenance_interval == 1h; },

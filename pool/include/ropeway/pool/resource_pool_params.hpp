@@ -95,7 +95,8 @@ struct resource_pool_params {
     validation validate = validation::if_idle;
     /// Idle time from which if_idle probes. 0..1 h.
     std::chrono::milliseconds validate_after{1000};
-    /// How often the I/O thread probes idle ones; 0: never. 10 ms..1 h.
+    /// How long each idle one goes without an answer before the I/O thread probes it; 0: none is
+    /// probed for its own sake. 10 ms..1 h. It does not govern liveness: see there.
     std::chrono::milliseconds probe_interval{30'000};
     /// Maintenance: shrink, ages, leak scan. 1 ms..1 h.
     std::chrono::milliseconds maintenance_interval{10'000};
@@ -106,6 +107,11 @@ struct resource_pool_params {
     startup on_startup = startup::fail_fast;
     /// Tries of fail_fast. 1..100.
     std::uint32_t startup_attempts = 3;
+    /// Of the other end as a whole. While it is healthy and something is idle, the I/O thread
+    /// probes one idle one whenever no probe and no open has told of it for `liveness.interval`
+    /// (default 500 ms; while suspect fast_interval), whatever probe_interval is: so a silent loss
+    /// is found within liveness.detects_within(). Made rare by a long interval (1 h at most), never
+    /// off.
     liveness_params liveness = liveness_presets::pool();
     reconnect_params reconnect = reconnect_presets::pool();
     resource_quarantine_params quarantine{};

@@ -27,6 +27,9 @@
 //   retry_attempts             3         1..10
 //   server_limit               0         0 (unknown) or 2..100000, > max_size
 //
+// probe_interval is how long each idle connection goes unprobed. With 0 none is probed for its own
+// sake, but one of them for liveness, each 0.5 s (seed_002: 5 s) in which nothing else told of it.
+//
 // Times are seconds, fractions allowed, down to a millisecond. Within one source `sizes` comes
 // before `min_size` and `max_size`. A name that does not exist is refused with the nearest one.
 //
