@@ -2,6 +2,7 @@
 //
 // Deadlines of commands, and what becomes of the command at the server.
 #include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <future>
 #include <thread>
@@ -107,6 +108,54 @@ TEST_CASE("Another thread cancels a command by a token") {
     CHECK(session->on_return() == ropeway::return_state::broken);
     session->drop();
     CHECK_FALSE(token.request());
+}
+
+TEST_CASE("A token is without effect once its lease was returned") {
+    const auto session = open_session();
+    const pg::cancel_token first = session->make_cancel_token();
+    REQUIRE(give_back(*session));
+    CHECK_FALSE(first.request());
+    CHECK_FALSE(session->is_doomed());
+    CHECK(session->exec("SELECT pg_sleep(0.1)"));
+    // The next holder's own token has asked: the first one does not go along with it.
+    const pg::cancel_token second = session->make_cancel_token();
+    CHECK(second.request());
+    CHECK(second.request());
+    CHECK_FALSE(first.request());
+    CHECK(session->on_return() == ropeway::return_state::broken);
+}
+
+TEST_CASE("Of a request and a return at the same time either keeps the other from the session") {
+    const auto session = open_session();
+    int requested = 0;
+    int returned = 0;
+    const auto end = steady::now() + 20s;
+    for (int round = 0; round < 150 && steady::now() < end; ++round) {
+        const pg::cancel_token token = session->make_cancel_token();
+        std::atomic<int> ready{0};
+        const auto meet = [&ready] {
+            // Relaxed: only that both have come counts.
+            ready.fetch_add(1, std::memory_order_relaxed);
+            while (ready.load(std::memory_order_relaxed) < 2) {
+            }
+        };
+        bool asked = false;
+        std::thread other([&] {
+            meet();
+            asked = token.request();
+        });
+        meet();
+        const bool broken = session->on_return() == ropeway::return_state::broken;
+        other.join();
+        REQUIRE(asked == broken);
+        ++(broken ? requested : returned);
+        if (broken) {
+            session->drop();
+            REQUIRE(run_task(*session, ropeway::resource_task::open));
+        }
+    }
+    CAPTURE(requested, returned);
+    CHECK(requested + returned > 0);
 }
 
 TEST_CASE("A statement timeout of the server is a cancel, and the connection goes on") {

@@ -184,14 +184,19 @@ cancel_sender::~cancel_sender() {
 }  // namespace detail
 
 bool cancel_token::request() const noexcept {
-    // Acquire: pairs with the release store when the session ends; a process id that another
-    // session may have by now is not used.
-    if (!target_ || !target_->has_key || target_->over.load(std::memory_order_acquire)) {
+    if (!target_ || !target_->has_key) {
         return false;
     }
     // Release: pairs with the acquire load in connection::is_doomed(). It stands before the
     // sending, so a holder whose command was canceled finds it set.
-    target_->asked.store(true, std::memory_order_release);
+    // Relaxed where it fails: the word's value is all that counts.
+    std::uint64_t lease = lease_;
+    if (!target_->lease.compare_exchange_strong(lease, lease_ | detail::cancel_target::asked,
+                                                std::memory_order_release,
+                                                std::memory_order_relaxed) &&
+        lease != (lease_ | detail::cancel_target::asked)) {
+        return false;  // returned, or ended
+    }
     return target_->sender->send(*target_);
 }
 

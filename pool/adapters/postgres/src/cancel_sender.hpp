@@ -31,11 +31,14 @@ struct cancel_target {
     bool has_key = false;  ///< address and secret are known
     std::chrono::milliseconds timeout{2000};
     std::shared_ptr<class cancel_sender> sender{};
-    /// Set by whoever asks; read by the connection, which is then doomed. Released with the
-    /// request's sending on the same thread or another: see cancel_token::request().
-    std::atomic<bool> asked{false};
-    /// Set when the session ends: its process id may belong to another one from then on.
-    std::atomic<bool> over{false};
+    /// Whose commands may be canceled: twice the lease's number, one more once it was asked for, or
+    /// `over`. A return makes it the next lease's if nobody has asked; a request marks it if it is
+    /// its token's lease still. This word alone decides between the two.
+    std::atomic<std::uint64_t> lease{0};
+    static constexpr std::uint64_t asked = 1;
+    /// The session has ended: its process id may belong to another one.
+    static constexpr std::uint64_t over = ~std::uint64_t{0};
+    static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 };
 
 class cancel_sender {

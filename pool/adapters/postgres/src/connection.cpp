@@ -25,15 +25,26 @@ connection::~connection() { parts_->end_session(); }
 bool connection::parts::in_this_process() const noexcept { return process == ::getpid(); }
 
 bool connection::parts::is_doomed() const noexcept {
-    // Acquire: pairs with the release store in cancel_token::request(): whoever saw a command
-    // canceled sees that its connection is not to be lent again.
-    return doomed || !cancels || cancels->asked.load(std::memory_order_acquire);
+    // Acquire: pairs with the release in cancel_token::request(): whoever saw a command canceled
+    // sees that its connection is not to be lent again.
+    return doomed || !cancels ||
+           (cancels->lease.load(std::memory_order_acquire) & detail::cancel_target::asked) != 0;
+}
+
+bool connection::parts::end_lease() noexcept {
+    // Relaxed (all): a request changes the same word, and its order of changes decides which of the
+    // two was first; nothing else is handed over by it.
+    std::uint64_t lease = cancels->lease.load(std::memory_order_relaxed);
+    return (lease & detail::cancel_target::asked) == 0 &&
+           cancels->lease.compare_exchange_strong(lease, lease + 2, std::memory_order_relaxed,
+                                                  std::memory_order_relaxed);
 }
 
 void connection::parts::end_session() noexcept {
     if (cancels) {
-        // Release: pairs with the acquire load in cancel_token::request().
-        cancels->over.store(true, std::memory_order_release);
+        // Relaxed: a request that finds another value than its own sends nothing, whatever else it
+        // sees.
+        cancels->lease.store(detail::cancel_target::over, std::memory_order_relaxed);
         cancels.reset();
     }
     trace.reset();
@@ -102,7 +113,7 @@ resource_health connection::parts::look() noexcept {
 return_state connection::on_return() noexcept {
     parts& in = *parts_;
     if (!in.pg || in.is_doomed() || PQstatus(in.session()) != CONNECTION_OK ||
-        !in.in_this_process()) {
+        !in.in_this_process() || !in.end_lease()) {
         return return_state::broken;
     }
     if (PQpipelineStatus(in.session()) != PQ_PIPELINE_OFF &&
@@ -223,7 +234,12 @@ std::string_view connection::parameter_status(const char* name) const noexcept {
 }
 
 cancel_token connection::make_cancel_token() const noexcept {
-    return postgres::cancel_token(parts_->cancels);
+    // Relaxed: the lease's number is changed by its holder's thread alone; a mark is cut off.
+    return parts_->cancels
+               ? postgres::cancel_token(parts_->cancels,
+                                        parts_->cancels->lease.load(std::memory_order_relaxed) &
+                                            ~detail::cancel_target::asked)
+               : postgres::cancel_token();
 }
 
 void* connection::native_handle() noexcept {

@@ -90,6 +90,9 @@ struct connection::parts {
     [[nodiscard]] PGconn* session() const noexcept { return pg.get(); }
     [[nodiscard]] bool in_this_process() const noexcept;
     [[nodiscard]] bool is_doomed() const noexcept;
+    /// Takes the effect from this lease's cancel tokens. False if one has asked: the session must
+    /// not be lent again.
+    [[nodiscard]] bool end_lease() noexcept;
     void end_session() noexcept;
     resource_health look() noexcept;
     int deliver_notifications();
