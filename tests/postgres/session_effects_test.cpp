@@ -17,6 +17,8 @@ TEST_CASE("Texts that can leave session state are found, however they are writte
              "  \n\tSET x = 1",
              "/* why */ SET x = 1",
              "-- why\nSET x = 1",
+             "-- why\rSET x = 1",
+             "-- why\r\nSET x = 1",
              "SELECT 1; SET x = 1",
              "BEGIN; SET SESSION x = 1; COMMIT",
              "SELECT 'a--b'; SET x = 1",

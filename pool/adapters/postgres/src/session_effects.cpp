@@ -67,7 +67,7 @@ std::string_view next_word(std::string_view& rest) noexcept {
 /// Whether `gap`, what stands between two words, can end a statement or a comment before one.
 [[nodiscard]] bool begins_statement(std::string_view gap, bool line_comment) noexcept {
     return gap.find(';') != gap.npos || gap.find("*/") != gap.npos ||
-           (line_comment && gap.find('\n') != gap.npos);
+           (line_comment && gap.find_first_of("\r\n") != gap.npos);
 }
 
 }  // namespace
