@@ -50,9 +50,24 @@ std::string_view next_word(std::string_view& rest) noexcept {
     return word;
 }
 
-/// SET LOCAL, SET TRANSACTION and SET CONSTRAINTS end with their transaction.
+/// Takes white space off `rest`. @return false if there was none
+bool skip_space(std::string_view& rest) noexcept {
+    const std::size_t space = std::min(rest.find_first_not_of(" \t\r\n\f"), rest.size());
+    rest.remove_prefix(space);
+    return space > 0;
+}
+
+/// SET LOCAL, SET TRANSACTION and SET CONSTRAINTS end with their transaction. Only white space may
+/// surround that word, and another must follow: in a comment it says nothing, and before a dot it
+/// begins a setting's name. What else is legal SQL counts as if it left something.
 [[nodiscard]] bool set_ends_with_transaction(std::string_view rest) noexcept {
+    if (!skip_space(rest) || rest.empty() || !in_word(rest.front())) {
+        return false;
+    }
     const std::string_view next = next_word(rest);
+    if (!skip_space(rest) || rest.empty() || (!in_word(rest.front()) && rest.front() != '"')) {
+        return false;
+    }
     return equals(next, "local") || equals(next, "transaction") || equals(next, "constraints");
 }
 
@@ -68,7 +83,7 @@ std::string_view next_word(std::string_view& rest) noexcept {
 /// Whether `gap`, what stands between two words, can end a statement or a comment before one.
 [[nodiscard]] bool begins_statement(std::string_view gap, bool line_comment) noexcept {
     return gap.find(';') != gap.npos || gap.find("*/") != gap.npos ||
-           (line_comment && gap.find('\n') != gap.npos);
+           (line_comment && gap.find_first_of("\r\n") != gap.npos);
 }
 
 /// Goes through a text's words and tells which of them may begin a statement.

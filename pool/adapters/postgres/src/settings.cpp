@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Settings: checks, and the holder that connections read. The lock is held for a pointer's copy: at
-// each open, never per command.
+// Settings: checks, and the holder that connections read. The lock they share is held for a
+// pointer's copy: at each open, never per command.
 #include <ropeway/pool/postgres/settings.hpp>
 
 #include <algorithm>
@@ -140,9 +140,13 @@ postgres_params checked(postgres_params params) {
 }
 
 struct settings::parts {
+    /// Held from reading the settings to setting others, name servers included: two changes at
+    /// once would undo one another. Taken before `lock`.
+    std::mutex changing;
     mutable std::mutex lock;
     std::shared_ptr<const detail::connect_settings> current;  // guarded by lock
 
+    /// Requires `changing`.
     void set(std::shared_ptr<const detail::connect_settings> made) {
         const std::lock_guard held(lock);
         current.swap(made);
@@ -161,17 +165,22 @@ std::shared_ptr<const detail::connect_settings> settings::current() const {
 }
 
 void settings::replace(postgres_params params) {
+    const std::lock_guard held(parts_->changing);
     parts_->set(make(std::move(params), current()->cancels));
 }
 
 void settings::set_password(std::string password) {
+    const std::lock_guard held(parts_->changing);
     postgres_params params = current()->params;
     std::erase_if(params.options, [](const auto& each) { return each.first == "password"; });
     params.options.emplace_back("password", std::move(password));
-    replace(std::move(params));
+    parts_->set(make(std::move(params), current()->cancels));
 }
 
-void settings::resolve_again() { replace(current()->params); }
+void settings::resolve_again() {
+    const std::lock_guard held(parts_->changing);
+    parts_->set(make(current()->params, current()->cancels));
+}
 
 std::string settings::target() const { return current()->target; }
 

@@ -101,7 +101,8 @@ struct connect_settings;
 }  // namespace detail
 
 /// Ownership: shared by its connections and whoever replaces a password. Thread safety: all
-/// functions from any thread. Allocation: when made or replaced.
+/// functions from any thread; changes happen one after the other, so one waits for the name servers
+/// that another asks. Allocation: when made or replaced.
 class settings {
   public:
     /// @throws std::invalid_argument, see checked()

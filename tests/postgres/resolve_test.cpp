@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Settings and the resolver of names, which here is the test's own: it answers at once or when told
+// to, and asks no name server. No server.
+#include <atomic>
+#include <chrono>
+#include <future>
+#include <thread>
+
+#include <dlfcn.h>
+#include <netdb.h>
+
+#include <ropeway/pool/postgres/settings.hpp>
+
+#include "connect_settings.hpp"
+#include "ropeway_test.hpp"
+
+namespace {
+
+namespace pg = ropeway::postgres;
+using namespace std::chrono_literals;
+
+/// What getaddrinfo() below does.
+struct fake_resolver {
+    std::atomic<bool> hold_next{false};
+    std::promise<void> held;   // kept once the held one has begun
+    std::promise<void> go_on;  // kept to let it end
+};
+
+fake_resolver& resolver() {
+    static fake_resolver made;
+    return made;
+}
+
+}  // namespace
+
+/// Stands before the C library's own. Each name has the address 127.0.0.1.
+extern "C" int getaddrinfo(const char* name, const char* service, const addrinfo* hints,
+                           addrinfo** list) {
+    fake_resolver& own = resolver();
+    // Relaxed: the threads that find it set were begun after it was.
+    if (name != nullptr && own.hold_next.exchange(false, std::memory_order_relaxed)) {
+        own.held.set_value();
+        own.go_on.get_future().wait();
+    }
+    static auto* const real =
+        reinterpret_cast<decltype(&getaddrinfo)>(::dlsym(RTLD_NEXT, "getaddrinfo"));
+    return real("127.0.0.1", service, hints, list);
+}
+
+namespace {
+
+TEST_CASE("A password that is set while names are resolved stays") {
+    pg::settings made({.url = "postgres://rider:old@db.example/orders"});
+    resolver().hold_next.store(true, std::memory_order_relaxed);  // Relaxed: see getaddrinfo()
+    std::thread resolving([&] { made.resolve_again(); });
+    resolver().held.get_future().wait();
+    std::promise<void> changed;
+    std::thread changing([&] {
+        made.set_password("new");
+        changed.set_value();
+    });
+    // It may wait for the names, or be done before them: the password is the same in the end.
+    static_cast<void>(changed.get_future().wait_for(200ms));
+    resolver().go_on.set_value();
+    resolving.join();
+    changing.join();
+    CHECK(made.current()->value("password") == "new");
+    CHECK(made.current()->value("hostaddr") == "127.0.0.1");
+}
+
+}  // namespace
