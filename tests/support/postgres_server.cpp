@@ -290,6 +290,12 @@ bool postgres_server::wait_backends(std::size_t count, std::chrono::milliseconds
     return wait_until([&] { return backends().size() == count; }, patience);
 }
 
+bool postgres_server::wait_runs(pid_t backend, std::string_view tag,
+                                std::chrono::milliseconds patience) const {
+    const std::string end = ' ' + std::string{tag};
+    return wait_until([&] { return command_of(backend).find(end) != std::string::npos; }, patience);
+}
+
 std::size_t postgres_server::count_sessions() {
     return std::stoul(value("select count(*) from pg_stat_activity where usename = 'rider'"));
 }

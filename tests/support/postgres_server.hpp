@@ -85,7 +85,12 @@ class postgres_server {
     [[nodiscard]] bool wait_backends(std::size_t count,
                                      std::chrono::milliseconds patience = std::chrono::seconds{
                                          5}) const;
-    /// The same by pg_stat_activity.
+    /// Waits until one of them runs a command of that tag (SELECT, INSERT ...), by its title: it
+    /// has read the command whole, so a cancel request reaches it. @return false after `patience`.
+    [[nodiscard]] bool wait_runs(pid_t backend, std::string_view tag,
+                                 std::chrono::milliseconds patience = std::chrono::seconds{
+                                     5}) const;
+    /// How many there are by pg_stat_activity.
     [[nodiscard]] std::size_t count_sessions();
     /// Sends a signal to one process of the server.
     void signal_backend(pid_t backend, int signal) const;
