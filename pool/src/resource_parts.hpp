@@ -248,6 +248,8 @@ struct resource_core::parts final : public resource_loop {
     void to_idle(std::uint32_t slot) noexcept;
     void close(std::uint32_t slot, close_reason why) noexcept;
     void drop(std::uint32_t slot, close_reason why) noexcept;
+    /// Plans the next try.
+    void note_failed_try(const resource_error& error) noexcept;
     void failed_open(std::uint32_t slot, const resource_error& why) noexcept;
     void rest_or_empty(std::uint32_t slot, bool failed) noexcept;
     void set_phase(std::uint32_t slot, slot_phase phase) noexcept;

@@ -112,7 +112,8 @@ bool resource_core::parts::end_slot(std::uint32_t slot, bool late) noexcept {
         case slot_phase::checking:
         case slot_phase::closing:
             if (late && of.running) {
-                drop(slot, close_reason::shutdown);
+                // One that says goodbye was closed for a reason of its own.
+                drop(slot, of.task == resource_task::close ? of.reason : close_reason::shutdown);
                 return true;
             }
             return late && !of.running;

@@ -125,53 +125,65 @@ void resource_core::parts::open_ended(std::uint32_t slot, bool well, bool late) 
                         : now_ + std::chrono::duration_cast<std::chrono::nanoseconds>(life);
     const auto lasted = now_ - of.began_at;
     opened_.fetch_add(1, std::memory_order_relaxed);
-    open_kind_.store(resource_error_kind::none, std::memory_order_relaxed);
     checked_at_.store(now_.time_since_epoch().count(), std::memory_order_relaxed);
     {
         const std::lock_guard hold(figures_lock_);
         creates_.record(static_cast<std::uint64_t>(lasted.count()));
-        open_error_ = {};
     }
-    schedule_.succeeded();
-    retry_pending_ = false;
-    rest_or_empty(slot, false);
     resource_event event;
     event.kind = resource_event_kind::opened;
     event.resource = numbers_;
     event.lasted = lasted;
     tell(event);
-    tell_liveness(liveness_input::success);
     if (params_.hooks.on_connect && !params_.hooks.on_connect(*of.owned)) {
+        // It answers, and is of no use: the next try comes when one after a failure would.
+        note_failed_try({.kind = resource_error_kind::unavailable,
+                         .code = {},
+                         .text = "the hook on_connect refused the connection"});
+        tell_liveness(liveness_input::success);
         close(slot, close_reason::hook);
         return;
     }
+    open_kind_.store(resource_error_kind::none, std::memory_order_relaxed);
+    {
+        const std::lock_guard hold(figures_lock_);
+        open_error_ = {};
+    }
+    schedule_.succeeded();
+    retry_pending_ = false;
+    rest_or_empty(slot, false);
+    tell_liveness(liveness_input::success);
     to_idle(slot);
 }
 
-void resource_core::parts::failed_open(std::uint32_t slot, const resource_error& why) noexcept {
-    const resource_error error = why;  // drop() may change what it refers to
+void resource_core::parts::note_failed_try(const resource_error& error) noexcept {
     note_error(error);
     {
         const std::lock_guard hold(figures_lock_);
         open_error_ = error;
     }
-    // relaxed (both): numbers
-    open_kind_.store(error.kind, std::memory_order_relaxed);
-    open_failed_.fetch_add(1, std::memory_order_relaxed);
-    if (tasks_[slot].owned != nullptr) {  // null: it could not even be made
-        tasks_[slot].owned->drop();
-    }
-    tasks_[slot].retire = false;
-    set_phase(slot, slot_phase::empty);
-    if (count().open() != 0) {
-        rest_or_empty(slot, true);
-    }
+    open_kind_.store(error.kind, std::memory_order_relaxed);  // relaxed: a number
+    // relaxed: a hint; whoever comes to wait later wakes this thread
     const bool waited_for = (door_.load(std::memory_order_relaxed) & door_bits::waiters) != 0;
     if (!retry_pending_) {
         retry_pending_ = true;
         planned_delay_ = schedule_.next(waited_for);
         retry_at_ = planned_delay_ == reconnect_schedule::never ? forever : now_ + planned_delay_;
         ++start_failures_;
+    }
+}
+
+void resource_core::parts::failed_open(std::uint32_t slot, const resource_error& why) noexcept {
+    const resource_error error = why;  // drop() may change what it refers to
+    note_failed_try(error);
+    open_failed_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a number
+    if (tasks_[slot].owned != nullptr) {                   // null: it could not even be made
+        tasks_[slot].owned->drop();
+    }
+    tasks_[slot].retire = false;
+    set_phase(slot, slot_phase::empty);
+    if (count().open() != 0) {
+        rest_or_empty(slot, true);
     }
     resource_event event;
     event.kind = resource_event_kind::open_failed;

@@ -47,6 +47,7 @@ void resource_core::parts::answer_start(const slot_counts& counts) noexcept {
     }
     const auto kind = open_kind_.load(std::memory_order_relaxed);  // relaxed: own
     const bool tries_over = start_failures_ >= params_.startup_attempts ||
+                            retry_at_ == resource_clock_point::max() ||  // none will follow
                             kind == resource_error_kind::authentication ||
                             kind == resource_error_kind::invalid;
     const std::uint32_t least = min_size_.load(std::memory_order_relaxed);  // relaxed: an order

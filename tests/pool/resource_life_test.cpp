@@ -264,6 +264,47 @@ TEST_CASE("a resize in the middle of a turn counts from the next turn on") {
     CHECK(pool.shutdown(1s).clean());
 }
 
+TEST_CASE("a pool whose connections are all refused by its hook backs off, and its start fails") {
+    life l;
+    l.params.hooks.on_connect = [&](ropeway::pooled_resource&) { return false; };
+    fake_pool pool(l.server.maker(), l.params);
+    const auto why = pool.start();
+    REQUIRE(why.has_value());
+    CHECK(why->kind == ropeway::resource_error_kind::unavailable);
+    CHECK(why->cause.text == "the hook on_connect refused the connection");
+    CHECK(l.server.counts().opened == l.params.startup_attempts);
+    CHECK(l.reasons == reasons_of(l.params.startup_attempts, close_reason::hook));
+}
+
+TEST_CASE("a running pool whose new connections are refused tries again as after failures") {
+    life l;
+    bool wanted = true;
+    l.params.hooks.on_connect = [&](ropeway::pooled_resource&) { return wanted; };
+    fake_pool pool(l.server.maker(), l.params);
+    REQUIRE_FALSE(pool.start().has_value());
+    wanted = false;
+    pool.soft_evict();
+    l.time.advance(10s);
+    const auto tried = l.server.counts().opened - 1;
+    CHECK(tried >= 5);
+    CHECK(tried <= 10);  // after 0, 10, 50, 250 ms, 1, 2, 4 s
+    wanted = true;
+    l.time.advance(10s);
+    CHECK(pool.snapshot().idle == 1);
+}
+
+TEST_CASE("a start whose schedule allows fewer tries than it has fails after the last of them") {
+    life l;
+    l.params.reconnect.max_attempts = 1;
+    l.params.startup_attempts = 3;
+    l.server.fail_opens(100, {.kind = ropeway::resource_error_kind::unavailable});
+    fake_pool pool(l.server.maker(), l.params);
+    const auto why = pool.start();
+    REQUIRE(why.has_value());
+    CHECK(why->kind == ropeway::resource_error_kind::unavailable);
+    CHECK(l.server.counts().refused == 2);
+}
+
 TEST_CASE("the resource that lay idle longest is lent first where the pool is told so") {
     life l;
     l.params.min_size = 3;

@@ -49,7 +49,8 @@ struct resource_quarantine_params {
 
 /// Called by the pool; must not block or throw, nor call the pool. A null one is not called.
 struct resource_hooks {
-    /// After a successful open, before first use; false: drop it. On the I/O thread.
+    /// After a successful open, before first use; false: drop it, and try again when a failed open
+    /// would be tried again. On the I/O thread.
     std::function<bool(pooled_resource&)> on_connect{};
     /// Before each lease, after validation; false: take another one. On the caller's thread.
     std::function<bool(pooled_resource&)> before_acquire{};
