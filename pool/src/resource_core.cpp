@@ -149,14 +149,23 @@ std::optional<pool_error> resource_core::parts::start() {
         running_ = true;
     }
     wake();
-    // acquire: pairs with answer_start()
+    // acquire: pairs with end_start() and shutdown()
     while (start_word_.load(std::memory_order_acquire) == 0) {
         time_.wait(start_word_, 0, time_.now() + std::chrono::seconds{1});
     }
-    if (start_word_.load(std::memory_order_acquire) == 1) {  // the same
+    bool ended = false;
+    {
         const std::lock_guard hold(lock_);
-        door_.fetch_and(~door_bits::closed, std::memory_order_seq_cst);  // invariant 1
-        return std::nullopt;
+        // relaxed: it was acquired above, and changes under lock_ from here on
+        const std::uint32_t answer = start_word_.load(std::memory_order_relaxed);
+        if (answer == 1) {
+            door_.fetch_and(~door_bits::closed, std::memory_order_seq_cst);  // invariant 1
+            return std::nullopt;
+        }
+        ended = answer == 3;
+    }
+    if (ended) {
+        return std::move(*failed(resource_error_kind::closed, deadline).error);
     }
     resource_error_kind kind = resource_error_kind::unavailable;
     {

@@ -372,11 +372,12 @@ struct resource_core::parts final : public resource_loop {
     std::atomic<bool> evict_{false};
     std::atomic<std::uint32_t> resized_from_{0};  ///< the maximum before; 0: not resized
     std::atomic<std::uint32_t> suspend_told_{0};  ///< 1 suspended, 2 resumed; 0 nothing new
-    std::atomic<std::uint32_t> start_word_{0};    ///< 1 started, 2 failed
-    std::uint32_t start_answer_ = 0;              ///< the same, of the I/O thread, a moment before
-    std::atomic<std::uint32_t> end_word_{0};      ///< 1: everything is closed or forced
-    std::atomic<std::int64_t> end_at_{0};         ///< the shutdown's deadline; 0: none
-    std::atomic<std::uint32_t> ended_{0};         ///< 1: no turn runs any more
+    /// 1 started, 2 failed, 3 the end has begun; 3 is written under lock_.
+    std::atomic<std::uint32_t> start_word_{0};
+    std::uint32_t start_answer_ = 0;          ///< 1 or 2, of the I/O thread, a moment before
+    std::atomic<std::uint32_t> end_word_{0};  ///< 1: everything is closed or forced
+    std::atomic<std::int64_t> end_at_{0};     ///< the shutdown's deadline; 0: none
+    std::atomic<std::uint32_t> ended_{0};     ///< 1: no turn runs any more
 
     // --- of the I/O thread alone ---
     std::vector<task_block> tasks_{};

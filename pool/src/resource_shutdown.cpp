@@ -25,10 +25,14 @@ resource_shutdown_report resource_core::parts::shutdown(std::chrono::nanoseconds
     {
         const std::lock_guard with_queue(lock_);
         door_.fetch_or(door_bits::closed, std::memory_order_seq_cst);  // invariants 1 and 2
+        // A start() that is under way ends, and one that was answered a moment ago opens no door.
+        // release: pairs with start()
+        start_word_.store(3, std::memory_order_release);
     }
     if (light_) {
         process_barrier();  // invariant 2: a lease that ends unseen by the next turn wakes it
     }
+    time_.notify(start_word_);
     end_waiters(resource_error_kind::closed);
     resource_shutdown_report report;
     report.pool = params_.name;

@@ -81,9 +81,13 @@ void resource_core::parts::end_start() noexcept {
     if (start_answer_ == 0 || start_word_.load(std::memory_order_relaxed) != 0) {
         return;
     }
-    // release: pairs with start(): whoever it lets go on sees the state that was told
-    start_word_.store(start_answer_, std::memory_order_release);
-    time_.notify(start_word_);
+    std::uint32_t none = 0;
+    // release: pairs with start(): whoever it lets go on sees the state that was told; relaxed:
+    // shutdown() has let it go on before
+    if (start_word_.compare_exchange_strong(none, start_answer_, std::memory_order_release,
+                                            std::memory_order_relaxed)) {
+        time_.notify(start_word_);
+    }
 }
 
 void resource_core::parts::tell_state() noexcept {

@@ -476,3 +476,35 @@ TEST_CASE("slots whose `make` fails rest like others while one is open") {
     CHECK(pool.acquire(20s));
     CHECK(l.server.misuses().empty());
 }
+
+TEST_CASE("a shutdown while start waits ends it, and the pool stays closed") {
+    life l;
+    l.server.set_latencies({.open = 100ms});
+    // Before the answer, in its very round, and after it.
+    for (const auto at : {50ms, 100ms, 150ms}) {
+        CAPTURE(at.count());
+        fake_pool pool(l.server.maker(), l.params);
+        bool clean = false;
+        const auto began = l.time.now();
+        auto ender = l.time.call([&] {
+            l.time.advance(at);
+            clean = pool.shutdown(1s).clean();
+        });
+        const auto why = pool.start();
+        CHECK(why.has_value() == (at <= 100ms));
+        if (why) {
+            CHECK(why->kind == ropeway::resource_error_kind::closed);
+        }
+        CHECK(l.time.now() - began <= 100ms);
+        ender.finish();
+        CHECK(clean);
+        const auto before = l.time.now();
+        const auto none = pool.acquire(1s);
+        REQUIRE_FALSE(none);
+        CHECK(none.error().kind == ropeway::resource_error_kind::closed);
+        CHECK(l.time.now() == before);
+        CHECK(pool.snapshot().state == ropeway::pool_state::terminated);
+    }
+    CHECK(l.server.counts().open_now == 0);
+    CHECK(l.server.misuses().empty());
+}

@@ -157,6 +157,56 @@ TEST_CASE("start fails after its tries where nothing answers, and says why") {
     CHECK(none.error().kind == ropeway::resource_error_kind::closed);
 }
 
+TEST_CASE("a start that is under way ends when another thread shuts the pool down") {
+    scripted_end end;
+    end.up = false;
+    auto params = params_of(1, 2);
+    params.startup_attempts = 100;
+    scripted_pool pool(made_by(end), params);
+    bool clean = false;
+    std::thread other([&] {
+        while (end.opens == 0) {
+            std::this_thread::yield();
+        }
+        clean = pool.shutdown(1s).clean();
+    });
+    const auto why = pool.start();
+    other.join();
+    REQUIRE(why.has_value());
+    CHECK(why->kind == ropeway::resource_error_kind::closed);
+    CHECK(clean);
+}
+
+TEST_CASE("a pool that is shut down while it starts is closed, whichever was first") {
+    int started = 0;
+    int refused = 0;
+    for (int i = 0; i != 300; ++i) {
+        scripted_end end;
+        scripted_pool pool(made_by(end), params_of(1, 2));
+        std::atomic<bool> begins{false};
+        std::thread other([&] {
+            while (!begins) {
+            }
+            // The answer takes some ten microseconds: before, about and after it.
+            const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds{i};
+            while (std::chrono::steady_clock::now() < until) {
+            }
+            static_cast<void>(pool.shutdown(1s));
+        });
+        begins = true;
+        const auto why = pool.start();
+        ++(why ? refused : started);
+        other.join();
+        const bool closed = !why || why->kind == ropeway::resource_error_kind::closed;
+        REQUIRE(closed);
+        const auto none = pool.acquire(1s);
+        REQUIRE_FALSE(none);
+        REQUIRE(none.error().kind == ropeway::resource_error_kind::closed);
+        REQUIRE(end.alive == 0);
+    }
+    CHECK(started + refused == 300);
+}
+
 TEST_CASE("a shutdown waits for leases until its deadline and lists those held beyond it") {
     scripted_end end;
     scripted_pool pool(made_by(end), params_of(2, 2));
