@@ -4,6 +4,7 @@
 #include <ropeway/runtime/database.hpp>
 
 #include <chrono>
+#include <memory>
 #include <stdexcept>
 
 #include <ropeway/pool/resource_pool.hpp>
@@ -89,6 +90,60 @@ TEST_CASE(
     CHECK(health.status == ropeway::health_status::healthy);
     CHECK(rt.stop(5s).clean());
     CHECK(connections.acquire().error().kind == resource_error_kind::closed);
+}
+
+/// Work that fails so many times with `kind`, then asks for 42.
+struct failing_work {
+    resource_error_kind kind;
+    int failures;
+    std::shared_ptr<int> calls = std::make_shared<int>(0);
+    ropeway::database_rows operator()(database_connection& on) const {
+        if ((*calls)++ < failures) {
+            return {.error = {kind, {}, "as scripted"}};
+        }
+        return on.exec("SELECT 42");
+    }
+};
+
+TEST_CASE("repeatable work is tried POOL_RETRY_ATTEMPTS times, each on a lease of its own") {
+    const auto config = load_pool_config({.environment = {{"POOL_RETRY_ATTEMPTS", "4"}}});
+    pool connections{database_connections(config), config.pool};
+    REQUIRE_FALSE(connections.start());
+    const failing_work thrice{resource_error_kind::transient, 3};
+    const auto done = ropeway::run_repeatable(connections, config, thrice);
+    CHECK(done);
+    CHECK(done.attempts == 4);
+    CHECK(done.rows.text(0, 0) == "42");
+    CHECK(connections.snapshot().acquired == 4);
+    CHECK(connections.snapshot().active == 0);
+    const failing_work always{resource_error_kind::broken, 1000};
+    const auto failed = ropeway::run_repeatable(connections, config, always);
+    CHECK_FALSE(failed);
+    CHECK(failed.attempts == 4);
+    CHECK(*always.calls == 4);
+    CHECK(failed.rows.error.text == "as scripted");
+}
+
+TEST_CASE("work is not repeated after what does not go away, nor beyond its time") {
+    const auto config = load_pool_config({.environment = {{"POOL_RETRY_ATTEMPTS", "10"}}});
+    pool connections{database_connections(config), config.pool};
+    REQUIRE_FALSE(connections.start());
+    for (const auto kind : {resource_error_kind::invalid, resource_error_kind::commit_unknown,
+                            resource_error_kind::canceled}) {
+        const auto failed = ropeway::run_repeatable(connections, config, failing_work{kind, 1});
+        CHECK(failed.attempts == 1);
+        CHECK(failed.rows.error.kind == kind);
+    }
+    // The first delay is 50 ms, less a tenth at most: a second try would begin too late.
+    const auto late = ropeway::run_repeatable(
+        connections, config, failing_work{resource_error_kind::transient, 1}, 40ms);
+    CHECK(late.attempts == 1);
+    CHECK(late.rows.error.kind == resource_error_kind::transient);
+    CHECK(connections.shutdown(1s).clean());
+    const auto closed =
+        ropeway::run_repeatable(connections, config, failing_work{resource_error_kind::none, 0});
+    CHECK(closed.attempts == 1);
+    CHECK(closed.rows.error.kind == resource_error_kind::closed);
 }
 
 TEST_CASE("a URL that its adapter refuses is refused before there is a pool") {

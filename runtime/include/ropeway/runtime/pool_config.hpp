@@ -64,7 +64,8 @@ struct pool_config {
     std::chrono::milliseconds command_timeout{30'000};
     /// For resource_pool::shutdown(). 0..1 h.
     std::chrono::milliseconds shutdown_timeout{30'000};
-    /// Tries of work that may be repeated, retry_attempts in all.
+    /// Of run_repeatable() (database.hpp), for work that may be repeated: retry_attempts tries in
+    /// all. The pool's own tries, to connect, are startup_attempts and pool.reconnect.
     reconnect_params retry = reconnect_presets::retry_query();
     /// Connections that the server grants this program; max_size must be below it, so that a person
     /// can still log in. 0: unknown, not checked. 0, 2..100'000.

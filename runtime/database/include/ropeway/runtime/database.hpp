@@ -26,6 +26,7 @@
 
 #include <ropeway/pool/pooled_resource.hpp>
 #include <ropeway/pool/resource_error.hpp>
+#include <ropeway/pool/resource_pool.hpp>
 #include <ropeway/runtime/database_url.hpp>
 #include <ropeway/runtime/logging.hpp>
 #include <ropeway/runtime/pool_config.hpp>
@@ -80,5 +81,22 @@ using database_factory = std::function<std::unique_ptr<database_connection>()>;
 /// build, or refuses the URL
 [[nodiscard]] database_factory database_connections(const pool_config& config,
                                                     logger* log = nullptr);
+
+/// What run_repeatable() came to.
+struct [[nodiscard]] repeatable_result {
+    database_rows rows{};        ///< of the last try; its error, if no lease was to be had
+    std::uint32_t attempts = 0;  ///< tries, those without a lease included
+    [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(rows); }
+};
+
+/// Leases a connection and calls `work`, and both again after a failure that may go away by itself
+/// (is_retryable()): config.retry.max_attempts tries in all (POOL_RETRY_ATTEMPTS), config.retry's
+/// delays between them. `work` must be such that it does no harm twice: a query, an upsert. What
+/// it throws passes on. Blocks the calling thread; no try begins later than `timeout` after the
+/// call; zero: the pool's acquire_timeout. From any thread.
+repeatable_result run_repeatable(resource_pool<database_connection>& pool,
+                                 const pool_config& config,
+                                 const std::function<database_rows(database_connection&)>& work,
+                                 std::chrono::nanoseconds timeout = {});
 
 }  // namespace ropeway
