@@ -96,20 +96,60 @@ TEST_CASE("A row that the server refuses ends the COPY, and none is kept") {
     CHECK(session->on_return() == ropeway::return_state::clean);
 }
 
-TEST_CASE("Once the server's refusal has arrived no more of a COPY is sent") {
+TEST_CASE("What follows a row that the server refused is skipped, and the end tells why") {
     const auto session = session_with_table();
     pg::copy_writer writer(*session, {.table = "copied", .columns = {"b"}, .buffer_bytes = 1024});
     for (int row = 0; row < 1000 && writer.row({row}); ++row) {
     }
     pollfd look{session->idle_fd(), POLLIN, 0};
     REQUIRE((!writer || ::poll(&look, 1, 5000) == 1));
-    int more = 0;
-    while (more < 1000 && writer.row({more})) {
-        ++more;
+    for (int more = 0; more < 1000; ++more) {
+        CHECK(writer.row({more}));
     }
-    CHECK(more < 1000);
+    CHECK_FALSE(writer.finish());
     CHECK(writer.error().code_text() == "23514");
+    CHECK(count() == "0");
     CHECK(session->exec("SELECT 1"));
+    CHECK(session->on_return() == ropeway::return_state::clean);
+}
+
+TEST_CASE("Notices during a COPY and a notification before it are delivered and do not end it") {
+    static_cast<void>(session_with_table());
+    shared_server().exec(
+        "CREATE OR REPLACE FUNCTION say() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "RAISE NOTICE 'row %', NEW.b; RETURN NEW; END $$;"
+        "CREATE TRIGGER say BEFORE INSERT ON copied FOR EACH ROW EXECUTE FUNCTION say()");
+    int notices = 0;
+    int notifications = 0;
+    const auto session = open_session({.url = shared_server().url_unix(),
+                                       .on_notice = [&](const auto&) { ++notices; },
+                                       .on_notification = [&](const auto&) { ++notifications; }});
+    REQUIRE(session->listen("news"));
+    shared_server().exec("NOTIFY news");
+    pg::copy_writer writer(*session, {.table = "copied", .columns = {"b"}, .buffer_bytes = 1024});
+    for (int row = 100; row < 20'100; ++row) {
+        REQUIRE(writer.row({row}));
+    }
+    const auto ended = writer.finish();
+    REQUIRE(ended);
+    CHECK(ended.affected() == 20'000);
+    CHECK(notices == 20'000);
+    CHECK(notifications == 1);
+    CHECK(count() == "20000");
+}
+
+TEST_CASE("A COPY whose session is terminated tells so") {
+    const auto session = session_with_table();
+    pg::copy_writer writer(*session, {.table = "copied", .columns = {"b"}, .buffer_bytes = 1024});
+    REQUIRE(shared_server().terminate(session->backend_pid()));
+    REQUIRE(shared_server().wait_backends(0));
+    int rows = 100;
+    while (rows < 1'000'000 && writer.row({rows})) {
+        ++rows;
+    }
+    CHECK(rows < 1'000'000);
+    CHECK(writer.error().kind == resource_error_kind::broken);
+    CHECK(writer.error().code_text() == "57P01");
 }
 
 TEST_CASE("A COPY that is given up leaves nothing and a usable connection") {

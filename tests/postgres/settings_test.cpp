@@ -71,6 +71,10 @@ TEST_CASE("A bad url is refused without any part of its password") {
         "postgres://user:secret@host/db?nokeyword=secret",
         "password secret",
         "postgres://user:secret@host/db?password",
+        // Quotes within what is quoted.
+        "postgres://user:x\"secret%zz@host/db",
+        "postgres://user:secret@[::1]\"x/db",
+        "host=h \"secret\" password",
     };
     for (const std::string& url : urls) {
         const std::string said = refusal({.url = url});

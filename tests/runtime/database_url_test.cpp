@@ -111,6 +111,7 @@ TEST_CASE(
         {"postgres://app:s3cret@[::1/orders", "close the brackets"},
         {"postgres://app:s3cret@[]/orders", "close the brackets"},
         {"postgres://app:s3cret@[::1]5432/orders", "a colon between"},
+        {"postgres://app:s3cret@[::1]\"x/orders", "a colon between"},
         {"postgres://app:s3cret@db/orders?sslmode", "KEY=VALUE"},
         {"postgres://app:s3cret@db/orders?=x", "KEY=VALUE"},
         {"postgres://app:s3cret@db/orders?a=b=c", "KEY=VALUE"},

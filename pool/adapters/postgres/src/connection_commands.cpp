@@ -65,7 +65,6 @@ wait_end connection::parts::wait_once(command_clock::time_point end, bool writin
         return wait_end::lost;
     }
     if (ready > 0 && (look.revents & ~POLLOUT) != 0) {
-        has_read = true;
         if (PQconsumeInput(session()) == 0) {
             return wait_end::lost;
         }

@@ -63,7 +63,6 @@ struct connection::parts {
     bool rollback_due = false;
     /// A holder prepared a statement that may end a transaction; its name is not remembered.
     bool prepared_an_end = false;
-    bool has_read = false;  ///< wait_once() has; a COPY's writer asks and clears it
 
     explicit parts(std::shared_ptr<settings> from) : shared(std::move(from)) {}
 

@@ -167,21 +167,26 @@ void copy_writer::append_binary(const parameter& value) {
         value.value());
 }
 
-bool copy_writer::server_has_spoken() const noexcept {
+bool copy_writer::hear() {
     PGconn* const session = connection_->parts_->session();
     pollfd look{PQsocket(session), POLLIN | POLLRDHUP, 0};
     // A dead connection has no socket to poll; libpq takes data for it and throws them away.
-    return connection_->parts_->has_read || PQstatus(session) != CONNECTION_OK ||
-           ::poll(&look, 1, 0) > 0;
+    const bool alive = PQstatus(session) == CONNECTION_OK &&
+                       (::poll(&look, 1, 0) <= 0 || PQconsumeInput(session) == 1);
+    if (!alive) {
+        // Not all was sent, so nothing can have been kept: only the words are collected.
+        static_cast<void>(end("the connection ended"));
+        return false;
+    }
+    // Delivers notices. A refusal cannot be told from them before the end: libpq keeps it until
+    // then, and the server skips the rest of a COPY that has failed.
+    PQisBusy(session);
+    return true;
 }
 
 bool copy_writer::flush() {
     connection::parts& in = *connection_->parts_;
-    in.has_read = false;
-    // Nothing is said during a COPY unless it has failed: no use in sending the rest. libpq may
-    // read it away where the socket is full; then the end tells it.
-    if (server_has_spoken()) {
-        static_cast<void>(end("the server has spoken"));
+    if (!hear()) {
         return false;
     }
     std::string_view rest = buffer_;
@@ -203,17 +208,13 @@ bool copy_writer::flush() {
             switch (in.wait_once(end_, true)) {
                 case wait_end::ready: break;
                 case wait_end::time_over: fail(in.give_up(end_)); return false;
-                // Not all was sent, so nothing can have been kept: only the words are collected.
+                // As in hear().
                 case wait_end::lost: static_cast<void>(end("the connection ended")); return false;
             }
         }
     }
     buffer_.clear();
-    if (server_has_spoken()) {
-        static_cast<void>(end("the server has spoken"));
-        return false;
-    }
-    return true;
+    return hear();
 }
 
 result copy_writer::end(const char* refusal) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <iterator>
 #include <memory>
 #include <stdexcept>
 #include <utility>
@@ -26,18 +27,17 @@ struct free_options {
 using conninfo = std::unique_ptr<PQconninfoOption, free_options>;
 
 /// libpq quotes parts of what it could not parse, and a part of a mistyped url may be a password:
-/// none of it is repeated.
+/// none of it is repeated. What it quotes may hold quotes itself, so all between the first and the
+/// last goes. A translated libpq quotes by characters of its own, which are not ASCII.
 [[nodiscard]] std::string without_quoted(std::string_view text) {
-    std::string out;
-    bool quoted = false;
-    for (const char c : text) {
-        if (c == '"') {
-            quoted = !quoted;
-            out += quoted ? "\"***\"" : "";
-        } else if (!quoted && c != '\n') {
-            out += c;
-        }
+    const auto may_quote = [](char c) { return c == '"' || static_cast<unsigned char>(c) >= 0x80; };
+    const auto from = std::find_if(text.begin(), text.end(), may_quote);
+    const auto to = std::find_if(text.rbegin(), std::make_reverse_iterator(from), may_quote).base();
+    std::string out(text.begin(), from);
+    if (from != text.end()) {
+        out.append("\"***\"").append(to, text.end());
     }
+    std::erase(out, '\n');
     return out;
 }
 

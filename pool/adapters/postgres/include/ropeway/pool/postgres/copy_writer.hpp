@@ -48,8 +48,8 @@ class [[nodiscard]] copy_writer {
     [[nodiscard]] explicit operator bool() const noexcept { return open_; }
     [[nodiscard]] const resource_error& error() const noexcept { return error_; }
 
-    /// One row. @return false once anything failed, see error(); its place names the row where the
-    /// server tells it
+    /// One row. @return false once the connection failed or the time was over, see error(). A row
+    /// that the server refuses is told by finish(); what is given after it the server skips.
     bool row(std::span<const parameter> values);
     bool row(std::initializer_list<parameter> values) {
         return row(std::span(values.begin(), values.size()));
@@ -68,7 +68,8 @@ class [[nodiscard]] copy_writer {
     void append_text(const parameter& value);
     void append_binary(const parameter& value);
     bool flush();
-    [[nodiscard]] bool server_has_spoken() const noexcept;
+    /// Reads what the server says. @return false if the connection has ended
+    bool hear();
     result end(const char* refusal);
     void fail(resource_error why);
 
