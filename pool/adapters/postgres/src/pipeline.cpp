@@ -51,18 +51,18 @@ bool pipeline::add(std::string_view statement, std::span<const parameter> values
         in.session_dirty = in.session_dirty || in.prepared_leaves_state(statement);
     }
     const std::string name(statement);
-    return is_whole(statement) && send(name.c_str(), nullptr, values);
+    return is_whole(statement, values) && send(name.c_str(), nullptr, values);
 }
 
 bool pipeline::add_sql(std::string_view sql, std::span<const parameter> values) {
     connection::parts& in = *connection_->parts_;
     in.session_dirty = in.session_dirty || detail::leaves_session_state(sql);
     const std::string text(sql);
-    return is_whole(sql) && send(nullptr, text.c_str(), values);
+    return is_whole(sql, values) && send(nullptr, text.c_str(), values);
 }
 
-bool pipeline::is_whole(std::string_view text) {
-    auto refused = detail::refusal_of(text);
+bool pipeline::is_whole(std::string_view text, std::span<const parameter> values) {
+    auto refused = detail::refusal_of(text, values);
     if (!refused || finished_) {
         return !refused;
     }

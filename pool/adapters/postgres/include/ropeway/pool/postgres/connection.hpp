@@ -48,7 +48,7 @@ class connection final : public pooled_resource {
     // something may have been done), `broken` if the connection ended and nothing was committed,
     // `commit_unknown` if it ended in a statement outside a transaction that may have changed
     // something, otherwise what the SQLSTATE means (sqlstate.hpp). A statement with a zero byte in
-    // it is not sent (kind invalid).
+    // it, or in the text of a parameter, is not sent (kind invalid).
 
     /// One or several statements without parameters; the result of the last one, or the first
     /// error. Not for COPY: see copy_writer.
