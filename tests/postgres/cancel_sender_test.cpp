@@ -4,6 +4,7 @@
 #include "cancel_sender.hpp"
 
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstring>
@@ -12,8 +13,10 @@
 #include <string>
 #include <vector>
 
+#include <dlfcn.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -26,6 +29,21 @@ using namespace std::chrono_literals;
 using ropeway::postgres::detail::cancel_sender;
 using ropeway::postgres::detail::cancel_target;
 using steady = std::chrono::steady_clock;
+
+/// While set, no thread begins. Of the test's own thread alone.
+bool no_threads = false;
+
+}  // namespace
+
+/// Stands before the C library's own.
+extern "C" int pthread_create(pthread_t* made, const pthread_attr_t* attributes,
+                              void* (*run)(void*), void* argument) {
+    static auto* const real =
+        reinterpret_cast<decltype(&pthread_create)>(::dlsym(RTLD_NEXT, "pthread_create"));
+    return no_threads ? EAGAIN : real(made, attributes, run, argument);
+}
+
+namespace {
 
 /// A listener whose queue of connects is full: a further connect finds no place.
 class full_listener {
@@ -148,6 +166,22 @@ TEST_CASE("A request is given up at its deadline, and the sender goes on") {
     REQUIRE(request.size() == 16);
     CHECK(request.back() == 7);
     CHECK(listener.take_request(20ms).empty());
+}
+
+TEST_CASE("A request for which no thread can begin leaves nothing open, and a later one is sent") {
+    full_listener listener(AF_UNIX);
+    cancel_sender sender;
+    cancel_target target;
+    listener.fill(target);
+    target.timeout = 20s;
+    const std::ptrdiff_t before = open_descriptors();
+    no_threads = true;
+    const bool sent = sender.send(target);
+    no_threads = false;
+    CHECK_FALSE(sent);
+    CHECK(open_descriptors() == before);
+    REQUIRE(sender.send(target));
+    CHECK(listener.take_request(15s).size() == 16);
 }
 
 TEST_CASE("A sender that ends gives up what is under way at once") {

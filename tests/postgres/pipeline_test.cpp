@@ -51,6 +51,10 @@ TEST_CASE("A statement with a zero byte in it is not sent, and its row is named"
     CHECK(report.first_failed_row == 1);
     CHECK(report.done == 1);
     CHECK(count() == "1");
+    pg::pipeline other(*session);
+    CHECK_FALSE(other.add("put", {3, std::string("te\0xt", 5)}));
+    CHECK(other.finish().error.kind == resource_error_kind::invalid);
+    CHECK(count() == "1");
 }
 
 TEST_CASE("A row that the server refuses is named, its batch is not kept, and no more is sent") {

@@ -351,4 +351,20 @@ TEST_CASE("A serialization failure is tried again, a wrong statement is not") {
     CHECK(wrong.attempts == 1);
 }
 
+TEST_CASE("A number of tries outside its range is refused, and nothing is done") {
+    single_pool pool({.url = shared_server().url_unix()});
+    int runs = 0;
+    for (const std::uint32_t tries : {0U, 101U}) {
+        const auto outcome = pg::run_transaction(pool, {.max_attempts = tries}, [&](auto& work) {
+            ++runs;
+            return work.exec("SELECT 1").error();
+        });
+        CHECK(outcome.error.kind == resource_error_kind::invalid);
+        CHECK(outcome.error.text.starts_with("max_attempts (" + std::to_string(tries) + ")"));
+        CHECK(outcome.attempts == 0);
+    }
+    CHECK(runs == 0);
+    CHECK(pool.leases == 0);
+}
+
 }  // namespace

@@ -101,6 +101,9 @@ void cancel_sender::hand_over(const pending& request) {
         }
     } catch (const std::exception&) {
         handed_over_.pop_back();
+        if (!thread_.joinable() && wake_fd_ >= 0) {
+            ::close(std::exchange(wake_fd_, -1));
+        }
         throw;
     }
     eventfd_write(wake_fd_, 1);

@@ -225,7 +225,7 @@ result connection::exec(std::string_view sql, std::chrono::nanoseconds timeout) 
 
 result connection::exec_params(std::string_view sql, std::span<const parameter> values,
                                std::chrono::nanoseconds timeout) {
-    if (auto refused = detail::refusal_of(sql)) {
+    if (auto refused = detail::refusal_of(sql, values)) {
         return *std::move(refused);
     }
     parts& in = *parts_;
@@ -246,7 +246,7 @@ result connection::exec_params(std::string_view sql, std::span<const parameter> 
 
 result connection::exec_prepared(std::string_view name, std::span<const parameter> values,
                                  std::chrono::nanoseconds timeout) {
-    if (auto refused = detail::refusal_of(name)) {
+    if (auto refused = detail::refusal_of(name, values)) {
         return *std::move(refused);
     }
     parts& in = *parts_;

@@ -55,14 +55,26 @@ const char* as_text(const parameter& value, number_room& room) noexcept {
         value.value());
 }
 
-std::optional<resource_error> refusal_of(std::string_view text) {
-    if (text.find('\0') == text.npos) {
-        return std::nullopt;
+std::optional<resource_error> refusal_of(std::string_view text, std::span<const parameter> values) {
+    const auto refuse = [](const std::string& what) {
+        return resource_error{resource_error_kind::invalid,
+                              {},
+                              "not sent: " + what +
+                                  " holds a zero byte, which PostgreSQL's text cannot. Suggestion: "
+                                  "bytes as a parameter (bytea)"};
+    };
+    if (text.find('\0') != text.npos) {
+        return refuse("the statement");
     }
-    return resource_error{resource_error_kind::invalid,
-                          {},
-                          "not sent: the statement holds a zero byte, which PostgreSQL's text "
-                          "cannot. Suggestion: bytes as a parameter (bytea)"};
+    std::size_t number = 0;
+    for (const parameter& each : values) {
+        ++number;
+        const auto* held = std::get_if<std::string>(&each.value());
+        if (held != nullptr && held->find('\0') != held->npos) {
+            return refuse("the text of parameter $" + std::to_string(number));
+        }
+    }
+    return std::nullopt;
 }
 
 bound_parameters::bound_parameters(std::span<const parameter> values)

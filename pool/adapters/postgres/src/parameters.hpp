@@ -23,9 +23,10 @@ using number_room = std::array<char, 32>;
 /// `value` as text, 0-terminated; null for null and for bytes. Text is given as it is.
 [[nodiscard]] const char* as_text(const parameter& value, number_room& room) noexcept;
 
-/// Why a statement, or a name of one, cannot be sent: libpq takes 0-terminated text, so one with a
-/// zero byte in it would be cut there. Nothing if it can.
-[[nodiscard]] std::optional<resource_error> refusal_of(std::string_view text);
+/// Why a statement, or a name of one, cannot be sent, or one of its values: libpq takes
+/// 0-terminated text, so one with a zero byte in it would be cut there. Nothing if all can.
+[[nodiscard]] std::optional<resource_error> refusal_of(std::string_view text,
+                                                       std::span<const parameter> values = {});
 
 /// N places here, or as many as are needed on the heap.
 template <class T, std::size_t N>

@@ -53,7 +53,7 @@ bool pipeline::add(std::string_view statement, std::span<const parameter> values
         may_commit_ = may_commit_ || in.prepared_may_commit(statement, in_transaction_);
     }
     const std::string name(statement);
-    return is_whole(statement) && send(name.c_str(), nullptr, values);
+    return is_whole(statement, values) && send(name.c_str(), nullptr, values);
 }
 
 bool pipeline::add_sql(std::string_view sql, std::span<const parameter> values) {
@@ -61,11 +61,11 @@ bool pipeline::add_sql(std::string_view sql, std::span<const parameter> values) 
     in.session_dirty = in.session_dirty || detail::leaves_session_state(sql);
     may_commit_ = may_commit_ || detail::may_commit(sql, in_transaction_);
     const std::string text(sql);
-    return is_whole(sql) && send(nullptr, text.c_str(), values);
+    return is_whole(sql, values) && send(nullptr, text.c_str(), values);
 }
 
-bool pipeline::is_whole(std::string_view text) {
-    auto refused = detail::refusal_of(text);
+bool pipeline::is_whole(std::string_view text, std::span<const parameter> values) {
+    auto refused = detail::refusal_of(text, values);
     if (!refused || finished_) {
         return !refused;
     }
@@ -168,7 +168,7 @@ void pipeline::take_row(void* raw) {
     }
     ++oldest.answered;
     if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) {
-        oldest.changed += std::strtoull(PQcmdTuples(const_cast<PGresult*>(answer)), nullptr, 10);
+        oldest.changed += detail::changed_rows(answer);
         return;
     }
     oldest.failed = true;

@@ -22,4 +22,8 @@ using pq_result = std::unique_ptr<PGresult, end_result>;
     return text == nullptr ? "" : text;
 }
 
+/// Rows that the command of `answer` changed. The server counts those of a SELECT in the same way:
+/// they are none of these.
+[[nodiscard]] std::uint64_t changed_rows(const PGresult* answer) noexcept;
+
 }  // namespace ropeway::postgres::detail

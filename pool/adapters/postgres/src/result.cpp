@@ -3,6 +3,8 @@
 // Reading of results.
 #include <ropeway/pool/postgres/result.hpp>
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <limits>
 #include <system_error>
@@ -75,17 +77,13 @@ bool parse(std::string_view text, std::vector<std::byte>& to) {
     return true;
 }
 
-}  // namespace detail
-
 result::result(native rows) noexcept : native_(std::move(rows)) {
     rows_ = static_cast<std::uint32_t>(PQntuples(pg(native_)));
     columns_ = static_cast<std::uint32_t>(PQnfields(pg(native_)));
 }
 
 std::uint64_t result::affected() const noexcept {
-    std::uint64_t count = 0;
-    detail::parse(native_ ? detail::or_empty(PQcmdTuples(pg(native_))) : "", count);
-    return count;
+    return native_ ? detail::changed_rows(pg(native_)) : 0;
 }
 
 std::string_view result::tag() const noexcept {

@@ -152,4 +152,14 @@ resource_error detail::out_of_time(const resource_error& last) {
     return {resource_error_kind::timeout, {}, "no time is left for another try; " + last.text};
 }
 
+resource_error detail::out_of_range(const run_transaction_params& how) {
+    if (how.max_attempts >= 1 && how.max_attempts <= 100) {
+        return {};
+    }
+    return {resource_error_kind::invalid,
+            {},
+            "max_attempts (" + std::to_string(how.max_attempts) +
+                ") must be between 1 and 100. Suggestion: leave the default"};
+}
+
 }  // namespace ropeway::postgres

@@ -49,7 +49,7 @@ class connection final : public pooled_resource {
     // have been done), `broken` if the connection ended and nothing was committed, `commit_unknown`
     // if it ended in a statement outside a transaction that may have changed something or in a text
     // that may have committed one, otherwise what the SQLSTATE means (sqlstate.hpp). A statement
-    // with a zero byte in it is not sent (kind invalid).
+    // with a zero byte in it, or in the text of a parameter, is not sent (kind invalid).
     // Towards max_uses each command that was sent counts as one: a text with several statements
     // too, a COPY with all its rows, and each entry of a pipeline.
 

@@ -20,7 +20,8 @@ namespace ropeway::postgres {
 
 /// Null, a boolean, an integer of 2, 4 or 8 bytes, a double, text, or bytes (bytea). Statements
 /// get numbers and text as text, whose type the server infers from the statement; a binary COPY
-/// gets each in the width it has here, which must be the column's.
+/// gets each in the width it has here, which must be the column's. Text holds no zero byte, which
+/// PostgreSQL refuses: a statement with such text is not sent.
 class parameter {
   public:
     using bytes = std::vector<std::byte>;

@@ -76,7 +76,7 @@ class [[nodiscard]] pipeline {
         bool failed = false;
     };
     /// False, and the row has failed, if libpq would cut what is to be sent.
-    bool is_whole(std::string_view text);
+    bool is_whole(std::string_view text, std::span<const parameter> values);
     bool send(const char* name, const char* sql, std::span<const parameter> values);
     bool sync();
     bool read(std::size_t unanswered);

@@ -87,7 +87,7 @@ struct run_transaction_params {
     std::string key{};
     /// Where keys are remembered; made by idempotency_table(). An SQL identifier, taken as it is.
     std::string table = "ropeway_idempotency";
-    /// Tries in all. 1..100.
+    /// Tries in all. 1..100; otherwise nothing is done (kind invalid).
     std::uint32_t max_attempts = 3;
     /// For all tries together, waiting for leases included; `work`'s commands have their own, and
     /// no try begins when it is over.
@@ -126,6 +126,8 @@ resource_error claim_key(transaction& within, const run_transaction_params& how,
 /// Whether a try that failed so may be made again.
 [[nodiscard]] bool may_try_again(resource_error_kind kind, bool has_key) noexcept;
 [[nodiscard]] resource_error out_of_time(const resource_error& last);
+/// Why `how` is refused; kind none if it is not.
+[[nodiscard]] resource_error out_of_range(const run_transaction_params& how);
 }  // namespace detail
 
 /// Leases a connection, begins, calls `work(transaction&)` (which returns a result's error, kind
@@ -137,7 +139,10 @@ resource_error claim_key(transaction& within, const run_transaction_params& how,
 template <class Pool, class Work>
 run_transaction_result run_transaction(Pool& pool, const run_transaction_params& how, Work work) {
     const auto end = ropeway::detail::end_of_wait(std::chrono::steady_clock::now(), how.timeout);
-    run_transaction_result outcome;
+    run_transaction_result outcome{.error = detail::out_of_range(how)};
+    if (outcome.error) {
+        return outcome;
+    }
     while (outcome.attempts < how.max_attempts) {
         const auto left = end - std::chrono::steady_clock::now();
         if (left <= std::chrono::nanoseconds{0}) {
