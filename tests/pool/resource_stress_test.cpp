@@ -263,7 +263,12 @@ TEST_CASE("a shutdown under load ends every wait and every lease comes back") {
         std::vector<outcome> outs(6);
         std::vector<std::thread> all;
         for (unsigned i = 0; i != outs.size(); ++i) {
-            all.emplace_back([&, i] { work(pool, 2000, i + 1, outs[i]); });
+            all.emplace_back([&, i] {
+                const auto& closed =
+                    outs[i].failed[static_cast<std::size_t>(ropeway::resource_error_kind::closed)];
+                work_while(
+                    pool, [&] { return closed == 0; }, i + 1, outs[i]);
+            });
         }
         while (pool.snapshot().acquired < 500) {
             std::this_thread::yield();
@@ -275,7 +280,10 @@ TEST_CASE("a shutdown under load ends every wait and every lease comes back") {
         }
         const auto now = pool.snapshot();
         CHECK(now.acquired == now.released);
-        CHECK(now.acquired == sum(outs).leased);
+        const outcome got = sum(outs);
+        CHECK(now.acquired == got.leased);
+        // Each worker was at it when the pool closed.
+        CHECK(of(got, ropeway::resource_error_kind::closed) == outs.size());
         CHECK(now.waiting == 0);
         CHECK(end.alive == 0);
         CHECK(end.shared == 0);
