@@ -14,7 +14,9 @@ cd "$folder"
 # errors DEFINE...: how many errors an exhaustive search finds.
 errors() {
     "$spin" -a "$@" "$here/$model.pml" >spin.log 2>&1 || { cat spin.log >&2; exit 1; }
-    cc -O2 -DSAFETY -DCOLLAPSE -w -o pan pan.c
+    # bash drops -e in $(...): without these lines the program of the search before would run instead.
+    rm -f pan
+    cc -O2 -DSAFETY -DCOLLAPSE -w -o pan pan.c || exit 1
     ./pan -m1000000 >pan.log 2>&1 || true
     if grep -q 'max search depth too small\|out of memory' pan.log; then
         echo "$model: the search was cut short" >&2

@@ -73,6 +73,11 @@ TEST_CASE("no system call is made by a cycle while leases come and go") {
         made = ropeway_test::system_calls() - before;
     }).join();
     CHECK(well);
+#if defined(__x86_64__)
+    CHECK(counted);
+#else
+    ropeway_test::say("system calls are counted on x86-64 only: nothing was shown here\n");
+#endif
     if (counted) {
         INFO("the last one was " << ropeway_test::last_system_call());
         CHECK(made == 0);

@@ -2,7 +2,9 @@
 //
 // Many threads against one pool: what went in comes out, nobody is forgotten in the queue, no
 // resource is in two hands.
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <random>
 #include <thread>
@@ -42,9 +44,11 @@ struct outcome {
     std::array<std::uint64_t, ropeway::resource_error_kinds> failed{};
 };
 
-void work(scripted_pool& pool, int rounds, unsigned seed, outcome& out) {
+/// Leases and returns, and now and then breaks what it has, while `goes_on` says so.
+template <class GoesOn>
+void work_while(scripted_pool& pool, GoesOn goes_on, unsigned seed, outcome& out) {
     std::minstd_rand random(seed);
-    for (int i = 0; i != rounds; ++i) {
+    while (goes_on()) {
         if (random() % 16 == 0) {
             auto one = pool.try_acquire();
             ++(one ? out.leased : out.none);
@@ -67,6 +71,11 @@ void work(scripted_pool& pool, int rounds, unsigned seed, outcome& out) {
     }
 }
 
+void work(scripted_pool& pool, int rounds, unsigned seed, outcome& out) {
+    work_while(
+        pool, [left = rounds]() mutable { return left-- != 0; }, seed, out);
+}
+
 outcome sum(const std::vector<outcome>& of) {
     outcome all;
     for (const outcome& each : of) {
@@ -82,6 +91,46 @@ outcome sum(const std::vector<outcome>& of) {
 std::uint64_t of(const outcome& out, ropeway::resource_error_kind kind) {
     return out.failed[static_cast<std::size_t>(kind)];
 }
+
+/// Does to a pool what is done to pools, each of four kinds equally often, in any order.
+class disturber {
+  public:
+    disturber(scripted_pool& pool, scripted_end& end, unsigned seed)
+        : pool_(pool), end_(end), random_(seed) {}
+
+    void once() {
+        if (at_ == order_.size()) {
+            at_ = 0;
+        }
+        if (at_ == 0) {
+            std::shuffle(order_.begin(), order_.end(), random_);
+        }
+        const std::size_t kind = order_[at_++];
+        switch (kind) {
+            case 0: ++end_.epoch; break;
+            case 1: {
+                const auto most = static_cast<std::uint32_t>(random_() % 8 + 1);
+                pool_.resize(std::min(2U, most), most);
+                break;
+            }
+            case 2: pool_.soft_evict(); break;
+            default:
+                pool_.suspend();
+                std::this_thread::yield();
+                pool_.resume();
+                break;
+        }
+        ++done[kind];
+    }
+    std::array<int, 4> done{};  ///< how often each: kill, resize, eviction, suspension
+
+  private:
+    scripted_pool& pool_;
+    scripted_end& end_;
+    std::minstd_rand random_;
+    std::array<std::size_t, 12> order_{0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
+    std::size_t at_ = 0;
+};
 
 }  // namespace
 
@@ -144,49 +193,54 @@ TEST_CASE("a pool that grows step by step under load makes each resource once") 
 }
 
 TEST_CASE("kills, resizes, evictions and suspensions lose no lease and no waiter") {
+    const unsigned seed = std::random_device{}();
+    ropeway_test::say("seed %u\n", seed);
     scripted_end end;
     scripted_pool pool(made_by(end), params_of(2, 6));
     REQUIRE_FALSE(pool.start().has_value());
-    constexpr int threads = 6;
-    const int rounds = 20'000 / share;
-    std::vector<outcome> outs(threads);
+    std::vector<outcome> outs(6);
     std::vector<std::thread> all;
-    std::atomic<int> left{threads};
-    for (unsigned i = 0; i != threads; ++i) {
+    std::atomic<bool> ended{false};
+    for (unsigned i = 0; i != outs.size(); ++i) {
         all.emplace_back([&, i] {
-            work(pool, rounds, i + 1, outs[i]);
-            --left;
+            // Relaxed: only ends the loop; the join publishes the outcome.
+            work_while(
+                pool, [&] { return !ended.load(std::memory_order_relaxed); }, seed + i, outs[i]);
         });
     }
-    std::minstd_rand random(7);
+    disturber disturbs(pool, end, seed);
     bool wrong = false;
-    while (left != 0) {
-        switch (random() % 6) {
-            case 0: ++end.epoch; break;
-            case 1: {
-                const auto most = static_cast<std::uint32_t>(random() % 8 + 1);
-                pool.resize(std::min(2U, most), most);
-                break;
-            }
-            case 2: pool.soft_evict(); break;
-            case 3:
-                pool.suspend();
-                std::this_thread::yield();
-                pool.resume();
-                break;
-            default: break;
-        }
-        for (int i = 0; i != 200; ++i) {
+    // Between two disturbances the workers get on, however slow the machine is.
+    const auto work_goes_on = [&] {
+        const auto before = pool.snapshot().acquired;
+        const auto patience = std::chrono::steady_clock::now() + 20s;
+        for (;;) {
             const auto now = pool.snapshot();
             wrong = wrong || now.total != now.idle + now.active || now.acquired < now.released ||
                     now.peak_active < now.active;
+            if (now.acquired >= before + 20) {
+                return true;
+            }
+            if (std::chrono::steady_clock::now() > patience) {
+                return false;
+            }
             std::this_thread::yield();
         }
+    };
+    bool stuck = false;
+    for (int i = 0; i != 600 / share && !stuck; ++i) {
+        disturbs.once();
+        stuck = !work_goes_on();
     }
+    ended.store(true, std::memory_order_relaxed);
     for (auto& each : all) {
         each.join();
     }
+    CHECK_FALSE(stuck);
     CHECK_FALSE(wrong);
+    for (const int times : disturbs.done) {
+        CHECK(times >= 50 / share);
+    }
     const outcome got = sum(outs);
     const auto now = pool.snapshot();
     CHECK(now.acquired == got.leased);
@@ -209,7 +263,12 @@ TEST_CASE("a shutdown under load ends every wait and every lease comes back") {
         std::vector<outcome> outs(6);
         std::vector<std::thread> all;
         for (unsigned i = 0; i != outs.size(); ++i) {
-            all.emplace_back([&, i] { work(pool, 2000, i + 1, outs[i]); });
+            all.emplace_back([&, i] {
+                const auto& closed =
+                    outs[i].failed[static_cast<std::size_t>(ropeway::resource_error_kind::closed)];
+                work_while(
+                    pool, [&] { return closed == 0; }, i + 1, outs[i]);
+            });
         }
         while (pool.snapshot().acquired < 500) {
             std::this_thread::yield();
@@ -221,7 +280,10 @@ TEST_CASE("a shutdown under load ends every wait and every lease comes back") {
         }
         const auto now = pool.snapshot();
         CHECK(now.acquired == now.released);
-        CHECK(now.acquired == sum(outs).leased);
+        const outcome got = sum(outs);
+        CHECK(now.acquired == got.leased);
+        // Each worker was at it when the pool closed.
+        CHECK(of(got, ropeway::resource_error_kind::closed) == outs.size());
         CHECK(now.waiting == 0);
         CHECK(end.alive == 0);
         CHECK(end.shared == 0);

@@ -193,7 +193,7 @@ TEST_CASE("A COPY ends at its deadline where the server takes no more") {
     fault_proxy proxy(shared_server().port());
     const auto session = session_with_table(shared_server().url_tcp(proxy.port()));
     pg::copy_writer writer(
-        *session, {.table = "copied", .columns = {"e"}, .buffer_bytes = 65'536, .timeout = 100ms});
+        *session, {.table = "copied", .columns = {"e"}, .buffer_bytes = 65'536, .timeout = 500ms});
     REQUIRE(writer);
     proxy.set({.black_hole = true});
     const std::string text(10'000, 'x');

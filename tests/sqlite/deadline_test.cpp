@@ -51,7 +51,8 @@ class leaping_time final : public ropeway::resource_time {
 TEST_CASE("a statement that computes for ever ends at its deadline; the connection stays usable") {
     const auto on = opened(make_connections({}));
     auto best = 1000ms;
-    for (int i = 0; i < 3; ++i) {
+    // A try that a busy host made late proves nothing; a deadline that is missed is missed always.
+    for (int i = 0; i < 20 && best > 35ms; ++i) {
         const auto begun = std::chrono::steady_clock::now();
         const auto ended = on->exec(endless, 30ms);
         const auto lasted = std::chrono::duration_cast<std::chrono::milliseconds>(
