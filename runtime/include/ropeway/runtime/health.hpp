@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // How well a runtime's pools are: plain values, and as JSON for an endpoint or a file. Asking costs
-// no round trip, not in an outage either: health() below 5 microseconds for a pool, whatever asks
-// for latencies too (full_health(), the JSON) some tens of microseconds for each, in which nobody
-// who acquires waits.
+// no round trip, not in an outage either: health() below 5 microseconds for a pool; full_health(),
+// which sums up latencies as well, some tens of microseconds for each, and the JSON of it one or
+// two hundred. Nobody who acquires waits for the latencies.
 #pragma once
 
 #include <chrono>
