@@ -6,10 +6,14 @@
 
 #include <ropeway/pool/postgres/transaction.hpp>
 
+#include <array>
+#include <charconv>
 #include <csignal>
 #include <cstdlib>
 #include <map>
 #include <random>
+#include <set>
+#include <stdexcept>
 
 using namespace ropeway_test;
 using ropeway::postgres::transaction;
@@ -117,6 +121,29 @@ void make_tables(const postgres_server& server) {
     server.exec("grant all on ropeway_idempotency to rider");
 }
 
+// ROPEWAY_SEED=17 repeats a run as far as the machine lets it. Of a range, as the presets give it
+// to programs that run many seeds, one is drawn, and of nothing any.
+std::uint64_t a_seed(const char* given) {
+    std::random_device any;
+    const std::string_view text = given == nullptr ? "" : given;
+    std::array<std::uint64_t, 2> ends{};
+    const auto dots = text.find("..");
+    const auto read = [](std::string_view number, std::uint64_t& into) {
+        const auto got = std::from_chars(number.data(), number.data() + number.size(), into);
+        return got.ec == std::errc{} && got.ptr == number.data() + number.size();
+    };
+    if (text.empty()) {
+        return any();
+    }
+    if (!read(text.substr(0, dots), ends[0]) ||
+        (dots != text.npos && !read(text.substr(dots + 2), ends[1])) ||
+        (dots != text.npos && ends[0] > ends[1])) {
+        throw std::invalid_argument{"ROPEWAY_SEED is neither 17 nor 1..1000: " + std::string{text}};
+    }
+    return dots == text.npos ? ends[0]
+                             : std::uniform_int_distribution<std::uint64_t>{ends[0], ends[1]}(any);
+}
+
 // Every row of the server with how often it is there.
 std::map<std::uint64_t, std::uint64_t> found_at(const postgres_server& server) {
     std::map<std::uint64_t, std::uint64_t> found;
@@ -128,14 +155,28 @@ std::map<std::uint64_t, std::uint64_t> found_at(const postgres_server& server) {
 
 }  // namespace
 
+TEST_CASE("the seed of the random kills is drawn from a range, and a number is that number") {
+    CHECK(a_seed("17") == 17);
+    CHECK(a_seed("5..5") == 5);
+    std::set<std::uint64_t> drawn;
+    for (int i = 0; i < 100; ++i) {
+        drawn.insert(a_seed("1..1000"));
+    }
+    CHECK(drawn.size() > 10);
+    CHECK(*drawn.begin() >= 1);
+    CHECK(*drawn.rbegin() <= 1000);
+    CHECK(a_seed(nullptr) != a_seed(nullptr));
+    for (const char* wrong : {"x", "1..", "..5", "5..1", "7x"}) {
+        CHECK_THROWS_AS(a_seed(wrong), std::invalid_argument);
+    }
+}
+
 TEST_CASE(
     "random kills: every acknowledged row is there once, and every other one is accounted for") {
     postgres_server& server = shared_server();
     make_tables(server);
     fault_proxy proxy{server.port()};
-    const char* given = std::getenv("ROPEWAY_SEED");
-    const std::uint64_t seed =
-        given == nullptr ? std::random_device{}() : std::strtoull(given, nullptr, 10);
+    const std::uint64_t seed = a_seed(std::getenv("ROPEWAY_SEED"));
     INFO("ROPEWAY_SEED=" << seed);
     rig ride{{.url = server.url_tcp(proxy.port()), .min_size = 2, .max_size = 4}};
     ride.start();
