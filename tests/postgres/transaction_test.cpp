@@ -4,6 +4,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -236,6 +237,24 @@ TEST_CASE("A transaction that ends by a statement's text is unknown when its ans
     CHECK(work.commit().kind == resource_error_kind::commit_unknown);
     CHECK(shared_server().wait_backends(0));
     CHECK(count() == "1");
+}
+
+TEST_CASE("A session that is terminated behind a COMMIT of the same text leaves it unknown") {
+    const std::string last = "SELECT pg_terminate_backend(pg_backend_pid())";
+    for (const auto& [sql, kind, kept] :
+         {std::tuple{"INSERT INTO orders VALUES (1); COMMIT; " + last,
+                     resource_error_kind::commit_unknown, "1"},
+          std::tuple{last + "; COMMIT", resource_error_kind::broken, "0"}}) {
+        CAPTURE(sql);
+        make_table();
+        const auto session = open_session();
+        REQUIRE(session->exec("BEGIN"));
+        const auto error = session->exec(sql).error();
+        CHECK(error.code_text() == "57P01");
+        CHECK(error.kind == kind);
+        CHECK(shared_server().wait_backends(0));
+        CHECK(count() == kept);
+    }
 }
 
 TEST_CASE("With a key an unknown commit is tried again, and the work is done once") {

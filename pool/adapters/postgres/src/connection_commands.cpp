@@ -148,6 +148,7 @@ result connection::parts::finish_command(command_clock::time_point end, bool may
     detail::pq_result last;
     resource_error failure;
     bool ends = false;
+    bool first_failed = false;
     for (;;) {
         const wait_end waited = wait_for_result(end);
         if (waited == wait_end::time_over) {
@@ -165,6 +166,7 @@ result connection::parts::finish_command(command_clock::time_point end, bool may
         if (is_failure(status) && !failure) {
             failure = error_of(answer.get());
             ends = ends_session(answer.get());
+            first_failed = !last;
         }
         last = std::move(answer);
     }
@@ -181,6 +183,9 @@ result connection::parts::finish_command(command_clock::time_point end, bool may
         }
     } else if (ends) {
         doomed = true;  // the server's last words: the end of the stream is on its way
+    }
+    if (may_commit && failure.kind == resource_error_kind::broken && !first_failed) {
+        failure.kind = resource_error_kind::commit_unknown;  // what came before may be a COMMIT
     }
     if (failure) {
         return failure;
