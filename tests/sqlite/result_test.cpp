@@ -79,6 +79,20 @@ TEST_CASE("every value can be told as text") {
     CHECK(got.text(9, 9).empty());
 }
 
+TEST_CASE("text is UTF-8 whatever the encoding of the file") {
+    const ropeway_test::temporary_folder folder;
+    const auto on = opened(make_connections(
+        {.path = folder.file("wide.db"), .journal_mode = ropeway::sqlite::journal::rollback}));
+    REQUIRE(on->exec("PRAGMA encoding = 'UTF-16'; CREATE TABLE t (v)"));
+    REQUIRE(on->exec("PRAGMA encoding").get<std::string>(0, 0).starts_with("UTF-16"));
+    REQUIRE(on->exec_params("INSERT INTO t VALUES (?1), (''), ('a' || char(0) || 'b')",
+                            {"gr\xc3\xbc\xc3\x9f"}));
+    const auto got = on->exec("SELECT v FROM t");
+    CHECK(got.get<std::string>(0, 0) == "gr\xc3\xbc\xc3\x9f");
+    CHECK(got.get<std::string>(1, 0).empty());
+    CHECK(got.get<std::string>(2, 0) == std::string("a\0b", 3));
+}
+
 TEST_CASE("rows affected are those of the statement itself") {
     const auto on = opened(make_connections({}));
     REQUIRE(on->exec("CREATE TABLE t (id INTEGER PRIMARY KEY, v)"));

@@ -2,6 +2,7 @@
 #include "statement.hpp"
 
 #include <limits>
+#include <new>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -45,12 +46,17 @@ result::cell copy_cell(sqlite3_stmt* from, int column) {
         case SQLITE_NULL: return std::monostate{};
         default: break;
     }
-    const bool text = sqlite3_column_type(from, column) == SQLITE_TEXT;
+    if (sqlite3_column_type(from, column) == SQLITE_TEXT) {
+        // As UTF-8, whatever the file's own encoding; its size is known after this.
+        const auto* const text = sqlite3_column_text(from, column);
+        if (text == nullptr) {
+            throw std::bad_alloc{};
+        }
+        return std::string(reinterpret_cast<const char*>(text),
+                           static_cast<std::size_t>(sqlite3_column_bytes(from, column)));
+    }
     const auto* const first = static_cast<const std::byte*>(sqlite3_column_blob(from, column));
     const auto size = static_cast<std::size_t>(sqlite3_column_bytes(from, column));
-    if (text) {
-        return std::string(reinterpret_cast<const char*>(first), size);
-    }
     return std::vector<std::byte>(first, first + size);
 }
 
