@@ -143,6 +143,20 @@ TEST_CASE("Text with a zero byte in it is refused as a parameter; bytes may hold
     CHECK(session->exec_params("SELECT length($1)", {bytes}).get<int>(0, 0) == 3);
 }
 
+TEST_CASE("Rows affected are those that the statement changed, not those that it read") {
+    const auto session = open_session();
+    REQUIRE(session->exec("CREATE TEMP TABLE t (id int, v int)"));
+    CHECK(session->exec("INSERT INTO t VALUES (1, 1), (2, 2), (3, 3) RETURNING id").affected() ==
+          3);
+    CHECK(session->exec("UPDATE t SET v = 0 WHERE id > 1").affected() == 2);
+    CHECK(session->exec("SELECT * FROM t").affected() == 0);
+    CHECK(session->exec("CREATE TEMP TABLE u AS SELECT * FROM t").affected() == 0);
+    CHECK(session->exec("BEGIN; DECLARE c CURSOR FOR SELECT * FROM t; FETCH 2 FROM c").affected() ==
+          0);
+    CHECK(session->exec("COMMIT").affected() == 0);
+    CHECK(session->exec("DELETE FROM t").affected() == 3);
+}
+
 TEST_CASE("Several statements in one text give the result of the last") {
     const auto session = open_session();
     const auto answer = session->exec("SELECT 1; SELECT 2, 3");

@@ -38,6 +38,7 @@ TEST_CASE("DATABASE_URL chooses the server; parameters, NULL and counts read as 
     CHECK(put.affected == 2);
     const auto got = lease->exec("SELECT id, name FROM t ORDER BY id");
     REQUIRE(got.rows.size() == 2);
+    CHECK(got.affected == 0);
     CHECK(got.columns.at(1) == "name");
     CHECK(got.text(0, 1) == "one");
     CHECK_FALSE(got.rows[1][1].has_value());

@@ -35,6 +35,7 @@ TEST_CASE("without any setting a program leases connections to SQLite in memory"
     REQUIRE(got);
     CHECK(got.columns.at(1) == "name");
     REQUIRE(got.rows.size() == 2);
+    CHECK(got.affected == 0);
     CHECK(got.text(0, 1) == "one");
     CHECK(got.text(1, 2) == "0.5");
     CHECK_FALSE(got.rows[1][1].has_value());

@@ -164,7 +164,7 @@ void pipeline::take_row(void* raw) {
     }
     ++oldest.answered;
     if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) {
-        oldest.changed += std::strtoull(PQcmdTuples(const_cast<PGresult*>(answer)), nullptr, 10);
+        oldest.changed += detail::changed_rows(answer);
         return;
     }
     oldest.failed = true;

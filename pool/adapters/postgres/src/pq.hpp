@@ -3,6 +3,7 @@
 // Private: the one place that includes libpq, and owners of what it hands out.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include <libpq-fe.h>
@@ -21,5 +22,9 @@ using pq_result = std::unique_ptr<PGresult, end_result>;
 [[nodiscard]] inline const char* or_empty(const char* text) noexcept {
     return text == nullptr ? "" : text;
 }
+
+/// Rows that the command of `answer` changed. The server counts those of a SELECT in the same way:
+/// they are none of these.
+[[nodiscard]] std::uint64_t changed_rows(const PGresult* answer) noexcept;
 
 }  // namespace ropeway::postgres::detail

@@ -3,6 +3,8 @@
 // Reading of results.
 #include <ropeway/pool/postgres/result.hpp>
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <limits>
 #include <system_error>
@@ -75,6 +77,20 @@ bool parse(std::string_view text, std::vector<std::byte>& to) {
     return true;
 }
 
+std::uint64_t changed_rows(const PGresult* answer) noexcept {
+    constexpr std::array<std::string_view, 5> changing{"INSERT", "UPDATE", "DELETE", "MERGE",
+                                                       "COPY"};
+    // libpq takes no const here, and changes nothing.
+    auto* const from = const_cast<PGresult*>(answer);
+    const std::string_view tag = or_empty(PQcmdStatus(from));
+    std::uint64_t count = 0;
+    if (std::find(changing.begin(), changing.end(), tag.substr(0, tag.find(' '))) !=
+        changing.end()) {
+        parse(or_empty(PQcmdTuples(from)), count);
+    }
+    return count;
+}
+
 }  // namespace detail
 
 result::result(native rows) noexcept : native_(std::move(rows)) {
@@ -83,9 +99,7 @@ result::result(native rows) noexcept : native_(std::move(rows)) {
 }
 
 std::uint64_t result::affected() const noexcept {
-    std::uint64_t count = 0;
-    detail::parse(native_ ? detail::or_empty(PQcmdTuples(pg(native_))) : "", count);
-    return count;
+    return native_ ? detail::changed_rows(pg(native_)) : 0;
 }
 
 std::string_view result::tag() const noexcept {

@@ -39,7 +39,7 @@ struct [[nodiscard]] database_rows {
     resource_error error{};  ///< kind none if the statement succeeded
     std::vector<std::string> columns{};
     std::vector<std::vector<field>> rows{};
-    std::uint64_t affected = 0;  ///< rows inserted, updated or deleted
+    std::uint64_t affected = 0;  ///< rows inserted, updated or deleted; 0 for a SELECT
 
     [[nodiscard]] explicit operator bool() const noexcept { return !error; }
     /// The field as text; empty for NULL, and outside the rows.

@@ -40,7 +40,7 @@ class [[nodiscard]] result {
     /// Rows it returned; 0 on failure.
     [[nodiscard]] std::size_t rows() const noexcept { return rows_; }
     [[nodiscard]] std::size_t columns() const noexcept { return columns_; }
-    /// Rows that an INSERT, UPDATE, DELETE, MERGE, COPY changed, or a SELECT returned.
+    /// Rows that an INSERT, UPDATE, DELETE, MERGE or COPY changed; 0 for others.
     [[nodiscard]] std::uint64_t affected() const noexcept;
     /// "INSERT 0 1", "COMMIT"...; valid as long as the result.
     [[nodiscard]] std::string_view tag() const noexcept;
