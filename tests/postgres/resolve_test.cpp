@@ -4,6 +4,7 @@
 // to, and asks no name server. No server.
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <future>
 #include <thread>
 
@@ -67,6 +68,19 @@ TEST_CASE("A password that is set while names are resolved stays") {
     changing.join();
     CHECK(made.current()->value("password") == "new");
     CHECK(made.current()->value("hostaddr") == "127.0.0.1");
+}
+
+TEST_CASE("A server that the environment names is resolved ahead and named as one of the url") {
+    REQUIRE(::setenv("PGHOST", "db.example", 1) == 0);
+    REQUIRE(::setenv("PGPORT", "5433", 1) == 0);
+    const pg::settings made({.url = "postgres://rider@/orders"});
+    const pg::settings other({.url = "postgres://rider@127.0.0.2:5434/orders"});
+    REQUIRE(::unsetenv("PGHOST") == 0);
+    REQUIRE(::unsetenv("PGPORT") == 0);
+    CHECK(made.target() == "rider@db.example:5433/orders");
+    CHECK(made.current()->value("hostaddr") == "127.0.0.1");
+    CHECK(other.target() == "rider@127.0.0.2:5434/orders");
+    CHECK(other.current()->value("hostaddr").empty());
 }
 
 }  // namespace

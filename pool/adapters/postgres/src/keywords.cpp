@@ -72,6 +72,23 @@ void put_default(std::vector<keyword>& into, std::string_view name, std::string 
     }
 }
 
+/// Where the server is, as libpq's environment variables have it: said here, it is resolved ahead
+/// and named in messages as what a url says. A service has its own say, which libpq reads.
+void put_environment(std::vector<keyword>& into) {
+    if (std::any_of(into.begin(), into.end(),
+                    [](const keyword& each) { return each.name == "service"; })) {
+        return;
+    }
+    const conninfo defaults(PQconndefaults());
+    for (const PQconninfoOption* each = defaults.get(); each != nullptr && each->keyword != nullptr;
+         ++each) {
+        const std::string_view name = each->keyword;
+        if ((name == "host" || name == "hostaddr" || name == "port") && each->val != nullptr) {
+            put_default(into, name, each->val);
+        }
+    }
+}
+
 [[nodiscard]] std::string* find(std::vector<keyword>& in, std::string_view name) noexcept {
     for (keyword& each : in) {
         if (each.name == name) {
@@ -173,6 +190,7 @@ std::vector<keyword> keywords_of(const postgres_params& params) {
         }
         put(keywords, name, value);
     }
+    put_environment(keywords);
     if (const std::string* host = find(keywords, "host")) {
         check_hosts(*host);
     }

@@ -3,6 +3,7 @@
 // Private: the one place that includes libpq, and owners of what it hands out.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include <libpq-fe.h>

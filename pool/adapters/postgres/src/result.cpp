@@ -77,6 +77,22 @@ bool parse(std::string_view text, std::vector<std::byte>& to) {
     return true;
 }
 
+std::uint64_t changed_rows(const PGresult* answer) noexcept {
+    constexpr std::array<std::string_view, 5> changing{"INSERT", "UPDATE", "DELETE", "MERGE",
+                                                       "COPY"};
+    // libpq takes no const here, and changes nothing.
+    auto* const from = const_cast<PGresult*>(answer);
+    const std::string_view tag = or_empty(PQcmdStatus(from));
+    std::uint64_t count = 0;
+    if (std::find(changing.begin(), changing.end(), tag.substr(0, tag.find(' '))) !=
+        changing.end()) {
+        parse(or_empty(PQcmdTuples(from)), count);
+    }
+    return count;
+}
+
+}  // namespace detail
+
 result::result(native rows) noexcept : native_(std::move(rows)) {
     rows_ = static_cast<std::uint32_t>(PQntuples(pg(native_)));
     columns_ = static_cast<std::uint32_t>(PQnfields(pg(native_)));

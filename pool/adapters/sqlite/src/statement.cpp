@@ -2,6 +2,7 @@
 #include "statement.hpp"
 
 #include <limits>
+#include <new>
 #include <string>
 #include <type_traits>
 #include <utility>

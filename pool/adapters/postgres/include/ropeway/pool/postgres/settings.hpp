@@ -50,7 +50,8 @@ struct notification {
 
 struct postgres_params {
     /// postgres://user:password@host:port/database?option=value, or "host=... user=...". What is
-    /// left out comes from libpq's environment variables and defaults.
+    /// left out comes from libpq's environment variables and defaults; PGHOST, PGHOSTADDR and
+    /// PGPORT are read when the settings are made or replaced.
     std::string url{};
     /// Any libpq keyword, passed on one to one, above the url: sslmode, sslrootcert, sslcert,
     /// sslkey, sslpassword, channel_binding, hostaddr, target_session_attrs, options...
