@@ -116,9 +116,18 @@ class rig {
     /// Waits until at least so many are open.
     [[nodiscard]] bool wait_total(std::uint32_t least, std::chrono::milliseconds patience = 5s);
 
+    /// Where the library's records go, for what is said on other ways than the pool's events.
+    [[nodiscard]] ropeway::logger& logger() { return *logger_; }
+
     /// Shuts the pool down and checks that nothing is left of it: every resource that was opened is
     /// closed, each close has its event and its counter, no session at the server, no descriptor.
-    void end_without_leak(const postgres_server& server);
+    /// `others`: sessions of other pools at the server; `ended`: those of them that are gone since
+    /// this one was made.
+    void end_without_leak(const postgres_server& server, std::size_t others = 0,
+                          std::size_t ended = 0);
+    /// The same of a pool that was shut down, clean or not.
+    void expect_no_leak(const postgres_server& server, std::size_t others = 0,
+                        std::size_t ended = 0);
 
   private:
     void check_books();

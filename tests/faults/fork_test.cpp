@@ -15,7 +15,7 @@ using namespace ropeway_test;
 namespace {
 
 // What a child found, told by its exit status: a bit each.
-enum child_finding : int { acquired = 1, used_held = 2, not_closed = 4 };
+enum child_finding : int { acquired = 1, used_held = 2, not_closed = 4, waited = 8 };
 
 }  // namespace
 
@@ -30,12 +30,15 @@ TEST_CASE("a forked child is refused leases, and the parent's sessions live on")
     const pid_t child = ::fork();
     if (child == 0) {
         int found = 0;
-        auto got = ride->acquire(100ms);
+        const auto begun = steady::now();
+        auto got = ride->acquire(5s);
         found |= got ? acquired : 0;
         found |= !got && got.error().kind != resource_error_kind::closed ? not_closed : 0;
         found |= held->exec("select 7", 1s) ? used_held : 0;
         // What a careless child does: it gives back what it believes to hold, and ends the pool.
         held.held().reset();
+        // None of that waits for anything.
+        found |= steady::now() - begun > 1s ? waited : 0;
         ::_exit(found);
     }
     int status = 0;
@@ -50,6 +53,9 @@ TEST_CASE("a forked child is refused leases, and the parent's sessions live on")
         CHECK(answers(ride.pool(), 1s));
     }
     CHECK(ride->snapshot().opened == 2);
+    CHECK(ride->snapshot().timeouts == 0);
+    CHECK(ride.log().wait_for("Connection 2 opened in "));
+    CHECK_FALSE(ride.log().has("closed: "));
     CHECK(server.backends().size() == 2);
     ride.end_without_leak(server);
 }
@@ -69,9 +75,12 @@ TEST_CASE("a program that a child executes has no descriptor of a pool") {
         ::_exit(127);
     }
     int status = 0;
+    CHECK(wait_ended(child, 5s));
     REQUIRE(::waitpid(child, &status, 0) == child);
     REQUIRE(WIFEXITED(status));
     REQUIRE(WEXITSTATUS(status) == 0);
+    CHECK(ride->snapshot().opened == 3);
+    CHECK_FALSE(ride.log().has("closed: "));
     std::ostringstream listed;
     listed << std::ifstream{list}.rdbuf();
     CHECK(listed.str().find("/proc/") != std::string::npos);

@@ -29,8 +29,11 @@ TEST_CASE("a wrong password ends the start at once, typed, and is in no text") {
     CHECK(failed->kind == resource_error_kind::authentication);
     CHECK(failed->cause.kind == resource_error_kind::authentication);
     CHECK(ride.log().wait_for("password authentication failed"));
+    CHECK(ride->snapshot().opened == 0);
+    CHECK(ride->snapshot().open_failed >= 1);
     expect_discreet(ride.log().text() + failed->text() + failed->cause.text + ride.seen().text() +
                     ride->last_error().text);
+    ride.end_without_leak(server);
 }
 
 TEST_CASE("a password changes at the server, then here: refused at once in between, served after") {
@@ -49,6 +52,8 @@ TEST_CASE("a password changes at the server, then here: refused at once in betwe
     REQUIRE_FALSE(refused);
     CHECK(refused.error().kind == resource_error_kind::authentication);
     CHECK(steady::now() - begun < 2s);
+    CHECK(ride->snapshot().open_failed >= 1);
+    CHECK(ride.log().wait_for("password authentication failed"));
     expect_discreet(refused.error().text() + refused.error().cause.text + ride.seen().text() +
                     ride.log().text());
 

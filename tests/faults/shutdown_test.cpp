@@ -101,6 +101,7 @@ TEST_CASE("leases held beyond the deadline of a shutdown are dropped and listed 
     const auto now = ride->snapshot();
     CHECK(now.total == 0);
     CHECK(now.state == ropeway::pool_state::terminated);
+    ride.expect_no_leak(server);
 }
 
 TEST_CASE("a shutdown while the server is gone does not wait for its farewells") {

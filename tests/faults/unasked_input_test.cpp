@@ -4,6 +4,8 @@
 // reason to drop a session; the end of a session that was idle too long is, unseen by callers.
 #include "fault_test.hpp"
 
+#include <ropeway/runtime/notice_log.hpp>
+
 using namespace ropeway_test;
 
 TEST_CASE("an idle session that gets a notification is readable and not dead") {
@@ -26,13 +28,18 @@ TEST_CASE("an idle session that gets a notification is readable and not dead") {
     for (int round = 1; round <= 10; ++round) {
         REQUIRE(ride.wait_idle(1));
         server.exec("notify signals, 'stop at the top'");
-        auto held = ride->acquire(1s);
-        REQUIRE(held);
-        CHECK(ask(*held, "select 7") == "7");
+        // What was said is read, and where it makes the session doubtful a probe asks: 500 ms each.
+        CHECK(overrun(500ms, [&] {
+                  auto held = ride->acquire(1s);
+                  REQUIRE(held);
+                  CHECK(ask(*held, "select 7") == "7");
+              }) <= 0ms);
     }
     CHECK(notified.load(std::memory_order_relaxed) == 10);
+    CHECK(ride.log().wait_for("Connection 1 opened in "));
     CHECK_FALSE(ride.log().has("closed: "));
     CHECK(ride->snapshot().opened == 1);
+    CHECK(ride->snapshot().timeouts == 0);
     ride.end_without_leak(server);
 }
 
@@ -50,7 +57,12 @@ TEST_CASE("a parameter that the server changes reaches the session, which lives 
                        held->parameter_status("TimeZone") == zone;
             },
             5s));
+        // Said once, it is no reason to wait for anything.
+        CHECK(overrun(500ms, [&] { CHECK(answers(ride.pool(), 1s)); }) <= 0ms);
     }
+    CHECK(ride.log().wait_for("Connection 1 opened in "));
+    CHECK_FALSE(ride.log().has("closed: "));
+    CHECK(ride->snapshot().timeouts == 0);
     CHECK(ride->snapshot().opened == 1);
     ride.end_without_leak(server);
 }
@@ -58,6 +70,7 @@ TEST_CASE("a parameter that the server changes reaches the session, which lives 
 TEST_CASE("a notice goes to its callback, with severity and SQLSTATE") {
     postgres_server& server = shared_server();
     std::string said;
+    std::optional<ropeway::notice_log> log;
     rig ride{{.url = server.url_unix(),
               .min_size = 1,
               .max_size = 1,
@@ -65,16 +78,23 @@ TEST_CASE("a notice goes to its callback, with severity and SQLSTATE") {
                   how.on_notice = [&](const ropeway::postgres::notice& what) {
                       said += std::string{what.severity} + ' ' + std::string{what.code} + ' ' +
                               std::string{what.text} + '\n';
+                      (*log)(what);
                   };
               }}};
+    log.emplace(ride.logger(), "ride");
     ride.start();
     auto held = ride->acquire(1s);
     REQUIRE(held);
-    CHECK(ask(*held, "do $$ begin raise warning 'wind from the west'; end $$").empty());
+    CHECK(overrun(500ms, [&] {
+              CHECK(ask(*held, "do $$ begin raise warning 'wind from the west'; end $$").empty());
+          }) <= 0ms);
+    CHECK(ride.log().wait_for("Database notice pool=ride severity=WARNING code=01000"));
+    CHECK(ride.log().has("wind from the west"));
     CHECK(said.find("WARNING 01000 wind from the west") != std::string::npos);
     CHECK(ask(*held, "select 7") == "7");
     held.held().reset();
     CHECK(ride.wait_idle(1));
+    CHECK_FALSE(ride.log().has("closed: "));
     CHECK(ride->snapshot().opened == 1);
     ride.end_without_leak(server);
 }

@@ -3,8 +3,8 @@
 // The library writes nothing to standard output or standard error. Linked into a test program, this
 // proves it for the program's whole run: descriptors 1 and 2 are a file, looked at after each test
 // case, and one byte in it fails the program (exit code 86). What Catch2 reports, what a test says
-// through say() and what a sanitizer finds go to copies of the descriptors. Every program with the
-// label database, faults or quickstart is linked with it: see ropeway_add_test().
+// through say() and what a sanitizer finds go to copies of the descriptors. Which programs
+// are linked with it: see ropeway_add_test().
 #include <array>
 #include <cstddef>
 #include <cstdint>
