@@ -51,17 +51,14 @@ result connection::exec_prepared(std::string_view name, std::span<const paramete
     if (!session_->usable()) {
         return {not_open()};
     }
-    const prepared_entry* const prepared = session_->prepared(name);
+    sqlite3_stmt* const prepared = session_->prepared(name);
     if (prepared == nullptr) {
         return {resource_error{.kind = resource_error_kind::invalid,
                                .text = "no prepared statement is named '" + std::string{name} +
                                        "': name it in sqlite_params::prepared"}};
     }
-    if (prepared->changes_session) {
-        session_->mark_changed();
-    }
     const session::use use{*session_, timeout};
-    return statement{*session_}.run_prepared(prepared->statement.get(), values);
+    return statement{*session_}.run_prepared(prepared, values);
 }
 
 bool connection::in_transaction() const noexcept { return session_->in_transaction(); }
