@@ -10,15 +10,18 @@
 #include <cstring>
 #include <filesystem>
 #include <iterator>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "ropeway_test.hpp"
@@ -206,5 +209,42 @@ TEST_CASE("A request to nobody says that it could not be begun") {
     }
     CHECK_FALSE(sender.send(target));
 }
+
+#if !defined(__SANITIZE_THREAD__)  // a forked child starts no thread under it
+TEST_CASE("A forked child's request is sent by a thread of the child's own") {
+    full_listener listener(AF_UNIX);
+    auto sender = std::make_unique<cancel_sender>();
+    cancel_target target;
+    listener.fill(target);
+    target.timeout = 1ms;
+    REQUIRE(sender->send(target));  // the parent's thread has begun
+    target.secret = 9;
+    target.timeout = 20s;
+    int done[2]{};
+    REQUIRE(::pipe2(done, O_CLOEXEC) == 0);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        ::alarm(30);
+        const bool sent = sender->send(target);
+        char end = 0;
+        ::close(done[1]);
+        static_cast<void>(!::read(done[0], &end, 1));  // until the parent has it
+        sender.reset();
+        ::_exit(sent ? 0 : 1);
+    }
+    ::close(done[0]);
+    const auto end = steady::now() + 15s;
+    std::string request;
+    while ((request.empty() || request.back() != 9) && steady::now() < end) {
+        request = listener.take_request(1s);
+    }
+    ::close(done[1]);
+    int status = -1;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+    REQUIRE(request.size() == 16);
+    CHECK(request.back() == 9);
+}
+#endif
 
 }  // namespace

@@ -6,11 +6,18 @@
 #include <chrono>
 #include <cstdlib>
 #include <future>
+#include <memory>
+#include <string>
 #include <thread>
 
 #include <dlfcn.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <ropeway/pool/postgres/connection.hpp>
 #include <ropeway/pool/postgres/settings.hpp>
 
 #include "connect_settings.hpp"
@@ -81,6 +88,56 @@ TEST_CASE("A server that the environment names is resolved ahead and named as on
     CHECK(made.current()->value("hostaddr") == "127.0.0.1");
     CHECK(other.target() == "rider@127.0.0.2:5434/orders");
     CHECK(other.current()->value("hostaddr").empty());
+}
+
+/// Listens on a free port of the loopback and answers nothing.
+class silent_listener {
+  public:
+    silent_listener() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) {
+        sockaddr_in name{};
+        name.sin_family = AF_INET;
+        name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        socklen_t size = sizeof name;
+        auto* raw = reinterpret_cast<sockaddr*>(&name);
+        REQUIRE(::bind(fd_, raw, size) == 0);
+        REQUIRE(::listen(fd_, 8) == 0);
+        REQUIRE(::getsockname(fd_, raw, &size) == 0);
+        port_ = std::to_string(ntohs(name.sin_port));
+    }
+    silent_listener(const silent_listener&) = delete;
+    silent_listener& operator=(const silent_listener&) = delete;
+    ~silent_listener() { ::close(fd_); }
+    [[nodiscard]] const std::string& port() const noexcept { return port_; }
+    /// Whether somebody connected since the last call.
+    [[nodiscard]] bool was_asked(int patience_ms) const {
+        pollfd look{fd_, POLLIN, 0};
+        ::poll(&look, 1, patience_ms);
+        const int one = ::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC);
+        return one >= 0 && ::close(one) == 0;
+    }
+
+  private:
+    int fd_;
+    std::string port_{};
+};
+
+TEST_CASE("After an open that was given up the next one, of any connection, asks the next host") {
+    const silent_listener one;
+    const silent_listener two;
+    const auto made = std::make_shared<pg::settings>(
+        pg::postgres_params{.url = "postgres://rider@127.0.0.1:" + one.port() +
+                                   ",127.0.0.1:" + two.port() + "/orders"});
+    pg::connection first(made);
+    pg::connection second(made);
+    first.begin(ropeway::resource_task::open);
+    CHECK(one.was_asked(5000));
+    first.drop();
+    second.begin(ropeway::resource_task::open);
+    CHECK(two.was_asked(5000));
+    CHECK_FALSE(one.was_asked(0));
+    second.drop();
+    first.begin(ropeway::resource_task::open);
+    CHECK(one.was_asked(5000));
 }
 
 }  // namespace

@@ -74,12 +74,12 @@ bool cancel_sender::send(const cancel_target& target) noexcept {
         return true;
     }
     try {
-        hand_over({.fd = fd,
-                   .end = std::chrono::steady_clock::now() + target.timeout,
-                   .bytes = bytes,
-                   .address = target.address,
-                   .address_size = target.address_size,
-                   .connect_again = state == connect_state::queue_full});
+        own_worker().hand_over({.fd = fd,
+                                .end = std::chrono::steady_clock::now() + target.timeout,
+                                .bytes = bytes,
+                                .address = target.address,
+                                .address_size = target.address_size,
+                                .connect_again = state == connect_state::queue_full});
     } catch (const std::exception&) {  // no thread or memory: the request is given up
         ::close(fd);
         return false;
@@ -87,7 +87,31 @@ bool cancel_sender::send(const cancel_target& target) noexcept {
     return true;
 }
 
-void cancel_sender::hand_over(const pending& request) {
+cancel_sender::worker& cancel_sender::own_worker() {
+    // Acquire: pairs with the exchange below, which another thread may have made.
+    worker* there = worker_.load(std::memory_order_acquire);
+    if (there != nullptr && there->in_this_process()) {
+        return *there;
+    }
+    auto made = std::make_unique<worker>();
+    // Release: the thread that finds it finds it whole. Acquire where another was faster: pairs
+    // with its release. A parent's is left where it is.
+    if (worker_.compare_exchange_strong(there, made.get(), std::memory_order_acq_rel,
+                                        std::memory_order_acquire)) {
+        return *made.release();
+    }
+    return *there;
+}
+
+cancel_sender::~cancel_sender() {
+    // Acquire: pairs with own_worker().
+    std::unique_ptr<worker> last(worker_.load(std::memory_order_acquire));
+    if (last != nullptr && !last->in_this_process()) {
+        static_cast<void>(last.release());
+    }
+}
+
+void cancel_sender::worker::hand_over(const pending& request) {
     const std::lock_guard held(lock_);
     handed_over_.push_back(request);
     try {
@@ -109,7 +133,7 @@ void cancel_sender::hand_over(const pending& request) {
     eventfd_write(wake_fd_, 1);
 }
 
-void cancel_sender::run() noexcept {
+void cancel_sender::worker::run() noexcept {
     std::vector<pending> under_way;
     for (;;) {
         {
@@ -127,7 +151,7 @@ void cancel_sender::run() noexcept {
     }
 }
 
-bool cancel_sender::get_on(pending& request, bool ready) noexcept {
+bool cancel_sender::worker::get_on(pending& request, bool ready) noexcept {
     if (request.connect_again) {
         const connect_state state = try_connect(request.fd, request.address, request.address_size);
         request.connect_again = state == connect_state::queue_full;
@@ -137,7 +161,7 @@ bool cancel_sender::get_on(pending& request, bool ready) noexcept {
     return ready && try_send(request.fd, request.bytes);
 }
 
-void cancel_sender::turn(std::vector<pending>& under_way) noexcept {
+void cancel_sender::worker::turn(std::vector<pending>& under_way) noexcept {
     constexpr std::chrono::milliseconds connect_pause{5};
     std::vector<pollfd> fds{{wake_fd_, POLLIN, 0}};
     auto next = time_point::max();
@@ -169,7 +193,7 @@ void cancel_sender::turn(std::vector<pending>& under_way) noexcept {
     });
 }
 
-cancel_sender::~cancel_sender() {
+cancel_sender::worker::~worker() {
     {
         const std::lock_guard held(lock_);
         ended_ = true;

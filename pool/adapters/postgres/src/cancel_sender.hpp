@@ -6,7 +6,9 @@
 //
 // Owned by the settings and the connections made from them. Thread safety: send() from any thread.
 // The thread is named "pg cancel", begins with the first request that is not sent at once, and is
-// joined in the destructor, which gives up what is under way.
+// joined in the destructor, which gives up what is under way. A forked child has a thread of its
+// own for its requests; what its copy holds of the parent's stays as it is until the child ends,
+// since its thread is not there and its lock may never be released.
 #pragma once
 
 #include <array>
@@ -19,6 +21,8 @@
 #include <vector>
 
 #include <sys/socket.h>
+#include <sys/types.h>
+#include <unistd.h>
 
 namespace ropeway::postgres::detail {
 
@@ -52,6 +56,22 @@ class cancel_sender {
     bool send(const cancel_target& target) noexcept;
 
   private:
+    class worker;
+    /// This process's, made when first asked for. @throws std::bad_alloc
+    worker& own_worker();
+
+    /// Owned. A release store publishes a whole worker, an acquire load reads it.
+    std::atomic<worker*> worker_{nullptr};
+};
+
+/// The requests of one process that were not sent at once, and their thread.
+class cancel_sender::worker {
+  public:
+    worker() noexcept = default;
+    worker(const worker&) = delete;
+    worker& operator=(const worker&) = delete;
+    ~worker();
+
     using time_point = std::chrono::steady_clock::time_point;
     /// A request whose socket is still connecting.
     struct pending {
@@ -63,11 +83,15 @@ class cancel_sender {
         /// A unix socket's queue was full: nothing tells when it is not, so it is tried again.
         bool connect_again = false;
     };
-    static bool get_on(pending& request, bool ready) noexcept;
     void hand_over(const pending& request);
+    [[nodiscard]] bool in_this_process() const noexcept { return process_ == ::getpid(); }
+
+  private:
+    static bool get_on(pending& request, bool ready) noexcept;
     void run() noexcept;
     void turn(std::vector<pending>& under_way) noexcept;
 
+    const pid_t process_ = ::getpid();
     std::mutex lock_;
     std::vector<pending> handed_over_{};  // guarded by lock_
     bool ended_ = false;                  // guarded by lock_

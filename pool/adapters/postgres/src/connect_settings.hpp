@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Private: settings as one open reads them: checked, as libpq's keywords, host names resolved.
-// Constant after construction; shared by the connections that were opened with it.
+// Constant after construction but for one count; shared by the connections that were opened with
+// it.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -28,6 +31,9 @@ struct connect_settings {
     std::vector<std::string> secrets{};
     std::string target{};
     std::shared_ptr<cancel_sender> cancels{};
+    /// How many opens were given up while they connected; the next one begins that much further on
+    /// in the list of hosts. The one thing here that changes.
+    mutable std::atomic<std::uint32_t> opens_given_up{0};
 
     /// The value of a keyword; empty if it has none.
     [[nodiscard]] std::string_view value(std::string_view name) const noexcept;
@@ -39,6 +45,9 @@ struct connect_settings {
 /// Adds `hostaddr` for each name of `host`, resolved now. What cannot be resolved leaves the list
 /// as it is, for libpq to resolve.
 void resolve_hosts(std::vector<keyword>& keywords);
+
+/// The keywords with their lists of hosts, addresses and ports turned by `places`.
+[[nodiscard]] std::vector<keyword> turned(std::vector<keyword> keywords, std::uint32_t places);
 
 /// masked(text), and without each of `secrets`.
 [[nodiscard]] std::string masked(std::string_view text, const std::vector<std::string>& secrets);

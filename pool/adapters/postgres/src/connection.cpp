@@ -47,6 +47,10 @@ void connection::parts::end_session() noexcept {
         cancels->lease.store(detail::cancel_target::over, std::memory_order_relaxed);
         cancels.reset();
     }
+    if (pg && at == phase::connecting && in_this_process()) {
+        // It was given up where libpq waited for one host. Relaxed: see begin_open().
+        opened_with->opens_given_up.fetch_add(1, std::memory_order_relaxed);
+    }
     trace.reset();
     if (pg && process != 0 && !in_this_process()) {
         // A child's farewell would end its parent's session: what is said here goes nowhere.

@@ -123,7 +123,10 @@ resource_step connection::parts::begin_open() {
     ending_text.clear();
     std::vector<const char*> names;
     std::vector<const char*> values;
-    for (const detail::keyword& each : opened_with->keywords) {
+    // Relaxed: any count is a place to begin at, nothing else is read by it.
+    const std::vector<detail::keyword> keywords = detail::turned(
+        opened_with->keywords, opened_with->opens_given_up.load(std::memory_order_relaxed));
+    for (const detail::keyword& each : keywords) {
         names.push_back(each.name.c_str());
         values.push_back(each.value.c_str());
     }

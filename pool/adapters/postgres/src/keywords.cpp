@@ -248,4 +248,18 @@ void resolve_hosts(std::vector<keyword>& keywords) {
     }
 }
 
+std::vector<keyword> turned(std::vector<keyword> keywords, std::uint32_t places) {
+    for (const std::string_view name : {"host", "hostaddr", "port"}) {
+        if (std::string* const list = find(keywords, name)) {
+            // A single port goes with each host, and stays as it is.
+            std::vector<std::string> parts = split(*list);
+            std::rotate(parts.begin(),
+                        parts.begin() + static_cast<std::ptrdiff_t>(places % parts.size()),
+                        parts.end());
+            *list = join(parts);
+        }
+    }
+    return keywords;
+}
+
 }  // namespace ropeway::postgres::detail

@@ -69,18 +69,15 @@ result connection::exec_prepared(std::string_view name, std::span<const paramete
     if (const resource_error why = refused(*session_, timeout)) {
         return {why};
     }
-    const prepared_entry* const prepared = session_->prepared(name);
+    sqlite3_stmt* const prepared = session_->prepared(name);
     if (prepared == nullptr) {
         return {resource_error{.kind = resource_error_kind::invalid,
                                .text = "no prepared statement is named '" + std::string{name} +
                                        "': name it in sqlite_params::prepared"}};
     }
-    if (prepared->changes_session) {
-        session_->mark_changed();
-    }
     const session::use use{*session_, timeout};
     statement run{*session_};
-    result last = run.run_prepared(prepared->statement.get(), values);
+    result last = run.run_prepared(prepared, values);
     count_use(run.stepped());
     return last;
 }

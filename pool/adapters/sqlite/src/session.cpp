@@ -118,24 +118,26 @@ int session::configure() {
     if (code == SQLITE_OK) {
         code = run("PRAGMA schema_version");
     }
-    // Before the holder's statements are prepared: it is then that SQLite shows what they do.
+    if (code == SQLITE_OK) {
+        code = prepare_all();
+    }
+    // This expires what is prepared: each statement is prepared anew at its first run, and seen
+    // then.
     sqlite3_set_authorizer(db, &session::on_authorize, this);
-    return code == SQLITE_OK ? prepare_all() : code;
+    return code;
 }
 
 int session::prepare_all() {
     for (const prepared_statement& wanted : database_->params().prepared) {
         sqlite3_stmt* made = nullptr;
-        changed_ = false;
         const int code = sqlite3_prepare_v3(handle_.get(), wanted.sql.data(),
                                             static_cast<int>(wanted.sql.size()),
                                             SQLITE_PREPARE_PERSISTENT, &made, nullptr);
         if (code != SQLITE_OK) {
             return code;
         }
-        prepared_.emplace(wanted.name, prepared_entry{statement_handle{made}, changed_});
+        prepared_.emplace(wanted.name, made);
     }
-    changed_ = false;  // nothing has run yet
     return SQLITE_OK;
 }
 
@@ -162,8 +164,8 @@ int session::roll_back() {
 void session::close() noexcept {
     if (handle_ != nullptr && owner_ != ::getpid()) {
         // A forked child: closing would end the parent's locks and remove files it needs.
-        for (auto& [name, entry] : prepared_) {
-            static_cast<void>(entry.statement.release());
+        for (auto& [name, statement] : prepared_) {
+            static_cast<void>(statement.release());
         }
         static_cast<void>(handle_.release());
     }
@@ -176,9 +178,9 @@ void session::close() noexcept {
 
 bool session::usable() const noexcept { return handle_ != nullptr && owner_ == ::getpid(); }
 
-const prepared_entry* session::prepared(std::string_view name) const {
+sqlite3_stmt* session::prepared(std::string_view name) const {
     const auto found = prepared_.find(name);
-    return found == prepared_.end() ? nullptr : &found->second;
+    return found == prepared_.end() ? nullptr : found->second.get();
 }
 
 void session::note_file() noexcept {

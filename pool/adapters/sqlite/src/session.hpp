@@ -35,12 +35,6 @@ struct statement_finalizer {
 };
 using statement_handle = std::unique_ptr<sqlite3_stmt, statement_finalizer>;
 
-/// A statement of sqlite_params::prepared.
-struct prepared_entry {
-    statement_handle statement{};
-    bool changes_session = false;  ///< each run leaves something that outlives the transaction
-};
-
 /// What the connections of one make_connections() share. Constant after construction.
 class database {
   public:
@@ -72,7 +66,7 @@ class session {
     [[nodiscard]] bool usable() const noexcept;
     [[nodiscard]] const database& of() const noexcept { return *database_; }
     /// Null if there is none of that name.
-    [[nodiscard]] const prepared_entry* prepared(std::string_view name) const;
+    [[nodiscard]] sqlite3_stmt* prepared(std::string_view name) const;
 
     /// Each returns SQLite's code and leaves its error. They wait for no lock.
     int open();
@@ -125,7 +119,7 @@ class session {
 
     std::shared_ptr<const database> database_;
     handle handle_;
-    std::map<std::string, prepared_entry, std::less<>> prepared_;
+    std::map<std::string, statement_handle, std::less<>> prepared_;
     std::string file_;  ///< absolute; empty for memory
     dev_t device_ = 0;
     ino_t inode_ = 0;

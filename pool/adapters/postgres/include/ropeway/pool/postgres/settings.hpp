@@ -52,6 +52,9 @@ struct postgres_params {
     /// postgres://user:password@host:port/database?option=value, or "host=... user=...". What is
     /// left out comes from libpq's environment variables and defaults; PGHOST, PGHOSTADDR and
     /// PGPORT are read when the settings are made or replaced.
+    /// Of several hosts, or addresses of one, an open tries each that refuses in turn. One that
+    /// does not answer holds it until the pool's deadline; the next open then begins with the next
+    /// one. connect_timeout has no effect.
     std::string url{};
     /// Any libpq keyword, passed on one to one, above the url: sslmode, sslrootcert, sslcert,
     /// sslkey, sslpassword, channel_binding, hostaddr, target_session_attrs, options...
