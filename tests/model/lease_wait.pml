@@ -95,7 +95,10 @@ inline give_back(slot) {
     :: seen != 0 -> serve()
     :: else -> skip
     fi;
-    atomic { if :: buffer_of == me -> drain() :: else -> skip fi }  /* some time later */
+    atomic {
+        if :: buffer_of == me -> drain(); buffer_of = NOBODY :: else -> skip fi;  /* some time later */
+        seen = 0
+    }
 }
 
 inline use_and_return(slot) {
@@ -138,6 +141,7 @@ proctype caller(byte me) {
         }
     :: else -> ok = false
     fi;
+    waits_before[me] = 0;
     if
     :: ok -> use_and_return(0); goto end_
     :: else -> skip
@@ -196,7 +200,7 @@ proctype caller(byte me) {
     :: else -> late++
     fi;
 end_:
-    ended++
+    atomic { ended++; ok = false; has = false; given[me] = 0; word[me] = WAITING; waits_before[me] = 0 }
 }
 
 /* Holds the slot at first. */
