@@ -371,6 +371,7 @@ struct resource_core::parts final : public resource_loop {
     std::atomic<bool> orphaned_{false};  ///< a slot came back and there was no memory to say so
     std::atomic<bool> evict_{false};
     std::atomic<std::uint32_t> resized_from_{0};  ///< the maximum before; 0: not resized
+    std::mutex size_lock_{};  ///< of resize() alone, which the I/O thread may call: never held long
     std::atomic<std::uint32_t> suspend_told_{0};  ///< 1 suspended, 2 resumed; 0 nothing new
     /// 1 started, 2 failed, 3 the end has begun; 3 is written under lock_.
     std::atomic<std::uint32_t> start_word_{0};
@@ -413,8 +414,6 @@ struct resource_core::parts final : public resource_loop {
     class liveness live_;
     reconnect_schedule schedule_;
     std::vector<resource_clock_point> leak_times_{};
-
-    std::mutex size_lock_{};  ///< of resize() alone, which the I/O thread may call: never held long
 
     // --- of shutdown() ---
     std::mutex end_lock_{};

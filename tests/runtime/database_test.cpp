@@ -123,6 +123,11 @@ TEST_CASE("repeatable work is tried POOL_RETRY_ATTEMPTS times, each on a lease o
     CHECK(failed.attempts == 4);
     CHECK(*always.calls == 4);
     CHECK(failed.rows.error.text == "as scripted");
+    const failing_work twice{resource_error_kind::transient, 2};
+    CHECK(ropeway::run_repeatable(connections, config, twice, std::chrono::nanoseconds::max())
+              .attempts == 3);
+    const failing_work in_time{resource_error_kind::transient, 1};
+    CHECK(ropeway::run_repeatable(connections, config, in_time, -1ns).attempts == 1);
 }
 
 TEST_CASE("work is not repeated after what does not go away, nor beyond its time") {

@@ -5,6 +5,8 @@
 #include <atomic>
 #include <stdexcept>
 
+#include <ropeway/pool/end_of_wait.hpp>
+
 #include "front.hpp"
 
 namespace ropeway {
@@ -58,7 +60,7 @@ repeatable_result run_repeatable(resource_pool<database_connection>& pool,
     resource_time& time = config.pool.time != nullptr ? *config.pool.time : real_resource_time();
     const resource_clock_point began = time.now();
     const resource_clock_point end =
-        began + (timeout.count() > 0 ? timeout : config.pool.acquire_timeout);
+        detail::end_of_wait(began, timeout.count() != 0 ? timeout : config.pool.acquire_timeout);
     // Callers that fail together must not try again together.
     const auto moment = static_cast<std::uint64_t>(began.time_since_epoch().count());
     reconnect_schedule delays{config.retry, config.pool.seed != 0 ? config.pool.seed : moment};

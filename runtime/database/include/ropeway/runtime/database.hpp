@@ -93,7 +93,8 @@ struct [[nodiscard]] repeatable_result {
 /// (is_retryable()): config.retry.max_attempts tries in all (POOL_RETRY_ATTEMPTS), config.retry's
 /// delays between them. `work` must be such that it does no harm twice: a query, an upsert. What
 /// it throws passes on. Blocks the calling thread; no try begins later than `timeout` after the
-/// call; zero: the pool's acquire_timeout. From any thread.
+/// call; zero: the pool's acquire_timeout; nanoseconds::max(): for ever; negative: one try. From
+/// any thread.
 repeatable_result run_repeatable(resource_pool<database_connection>& pool,
                                  const pool_config& config,
                                  const std::function<database_rows(database_connection&)>& work,
