@@ -122,14 +122,7 @@ resource_core::parts::~parts() {
         return;
     }
     shutdown(std::chrono::seconds{1});
-    for (std::uint32_t slot = 0; slot != tasks_.size(); ++slot) {
-        // relaxed: whoever still holds a lease is wrong already
-        const std::uint64_t word = leases_[slot].word.load(std::memory_order_relaxed);
-        if (lease_word::phase(word) == slot_phase::active) {
-            report(violation_kind::leak, slot, lease_word::generation(word),
-                   {.action = slot_action::none, .site = 0, .thread = thread_number()});
-        }
-    }
+    report_leaks();
 }
 
 std::optional<pool_error> resource_core::parts::start() {
@@ -225,6 +218,7 @@ pooled_resource* resource_core::peek(lease_ticket ticket) noexcept { return part
 resource_snapshot resource_core::snapshot() const noexcept { return parts_->snapshot(); }
 resource_times resource_core::times() const { return parts_->times(); }
 std::vector<lease_holder> resource_core::holders() const { return parts_->holders(); }
+leak_report resource_core::leak_report() const { return parts_->leaks(); }
 resource_error resource_core::last_error() const { return parts_->last_error(); }
 void resource_core::resize(std::uint32_t min_size, std::uint32_t max_size) {
     parts_->resize(min_size, max_size);

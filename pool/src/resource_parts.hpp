@@ -204,6 +204,8 @@ struct resource_core::parts final : public resource_loop {
     resource_snapshot snapshot() const noexcept;
     resource_times times() const;
     std::vector<lease_holder> holders() const;
+    ropeway::leak_report leaks() const;
+    void report_leaks() const noexcept;
     /// Whether an active slot's stamps are those of its lease: not while its resource is still
     /// looked at or probed for the one who took it.
     static bool is_lent(const lease_block& slot) noexcept {

@@ -3,6 +3,7 @@
 // What a pool says of itself: scans of the slot words and sums of counters. Nothing here stops
 // anybody.
 #include <algorithm>
+#include <new>
 
 #include <ropeway/pool/thread_number.hpp>
 
@@ -151,6 +152,68 @@ std::vector<lease_holder> resource_core::parts::holders() const {
     }
     std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.held > b.held; });
     return all;
+}
+
+leak_report resource_core::parts::leaks() const {
+    ropeway::leak_report report;
+    report.pool = params_.name;
+    const std::uint64_t now = stamp();
+    const std::uint32_t used = used_.load(std::memory_order_acquire);  // pairs with grow()
+    for (std::uint32_t i = 0; i != used; ++i) {
+        const lease_block& block = leases_[i];
+        // relaxed (all): a look at leases that others hold
+        const std::uint64_t word = block.word.load(std::memory_order_relaxed);
+        if (lease_word::phase(word) != slot_phase::active || !is_lent(block)) {
+            continue;
+        }
+        const std::uint64_t who = block.who.load(std::memory_order_relaxed);
+        const std::uint64_t at = block.acquired_at.load(std::memory_order_relaxed);
+        const std::uint16_t site = lease_who::acquire_site(who);
+        ++report.outstanding;
+        auto of = std::find_if(report.sites.begin(), report.sites.end(),
+                               [&](const leak_site& each) { return each.site == site; });
+        if (of == report.sites.end()) {
+            of = report.sites.insert(of, leak_site{});
+            of->site = site;
+            of->where = site_text(site);
+        }
+        ++of->count;
+        const auto age = static_cast<std::uint32_t>(between(at, now) / 1'000'000);
+        if (of->count == 1 || age > of->oldest_ms) {
+            of->oldest_ms = age;
+            of->oldest_slot = i;
+            of->thread_number = lease_who::acquire_thread(who);
+            of->thread = thread_text(of->thread_number);
+        }
+    }
+    std::stable_sort(report.sites.begin(), report.sites.end(),
+                     [](const leak_site& a, const leak_site& b) { return a.count > b.count; });
+    return report;
+}
+
+void resource_core::parts::report_leaks() const noexcept {
+    constexpr std::size_t most = 16;
+    const auto tell = [this](std::uint32_t slot, std::size_t count) {
+        // relaxed: whoever still holds a lease is wrong already
+        const std::uint64_t word = leases_[slot].word.load(std::memory_order_relaxed);
+        violation what =
+            describe(violation_kind::leak, slot, lease_word::generation(word),
+                     {.action = slot_action::none, .site = 0, .thread = thread_number()});
+        what.count = count;
+        report_violation(what, params_.on_violation);
+    };
+    const std::uint32_t out = count().of[static_cast<std::size_t>(slot_phase::active)];
+    if (out == 0) {
+        return;
+    }
+    try {
+        const ropeway::leak_report report = leaks();
+        for (std::size_t i = 0; i != std::min(report.sites.size(), most); ++i) {
+            tell(report.sites[i].oldest_slot, report.sites[i].count);
+        }
+    } catch (const std::bad_alloc&) {
+        tell(0, out);  // without the sites
+    }
 }
 
 }  // namespace ropeway::detail

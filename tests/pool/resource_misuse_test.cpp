@@ -158,6 +158,38 @@ TEST_CASE("a lease that was copied byte by byte comes back once") {
     CHECK(pool.snapshot().released == 1);
 }
 
+TEST_CASE("the leak report counts leases by site, and a pool's end reports each site once") {
+    recorder seen;
+    scripted_end end;
+    auto params = one_slot();
+    params.max_size = 5;
+    {
+        scripted_pool pool(made_by(end), params);
+        REQUIRE_FALSE(pool.start().has_value());
+        CHECK(pool.leak_report().clean());
+        std::vector<ropeway::lease_ticket> out;
+        for (int i = 0; i != 3; ++i) {
+            out.push_back(pool.lend(pool.acquire(1s).take()).second);
+        }
+        out.push_back(pool.lend(pool.acquire(1s).take()).second);
+        const auto report = pool.leak_report();
+        CHECK(report.pool == "misused");
+        CHECK(report.outstanding == 4);
+        REQUIRE(report.sites.size() == 2);
+        CHECK(report.sites[0].count == 3);
+        CHECK(report.sites[0].oldest_slot == out[0].slot);
+        CHECK(report.sites[0].where.find("resource_misuse_test.cpp") != std::string::npos);
+        CHECK(report.sites[1].count == 1);
+        CHECK(report.sites[1].oldest_slot == out[3].slot);
+        CHECK(has(to_string(report), "4 slot(s) outstanding"));
+        CHECK(has(to_string(report), "3 from "));
+        CHECK_FALSE(pool.shutdown(1ms).clean());
+    }
+    REQUIRE(seen.count(violation_kind::leak) == 2);
+    CHECK(seen.last().count == 1);
+    CHECK(text(seen.last().pool) == "misused");
+}
+
 TEST_CASE("a lease that was given back cannot doom or use up what its next holder has") {
     scripted_end end;
     auto params = one_slot();

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <ropeway/pool/lease.hpp>
+#include <ropeway/pool/pool_stats.hpp>
 #include <ropeway/pool/pooled_resource.hpp>
 #include <ropeway/pool/resource_pool_params.hpp>
 #include <ropeway/pool/resource_stats.hpp>
@@ -43,6 +44,7 @@ class resource_core {
     resource_snapshot snapshot() const noexcept;
     resource_times times() const;
     std::vector<lease_holder> holders() const;
+    ropeway::leak_report leak_report() const;
     resource_error last_error() const;
 
     void resize(std::uint32_t min_size, std::uint32_t max_size);

@@ -108,6 +108,10 @@ class resource_pool {
     [[nodiscard]] resource_times times() const { return core_.times(); }
     /// Longest held first.
     [[nodiscard]] std::vector<lease_holder> holders() const { return core_.holders(); }
+    /// Leases that are out now, by the site that acquired them, most first: the report of the event
+    /// pools. What is still out when the pool is destroyed is reported as violations of kind leak,
+    /// one for each of the first sites. `lent` is not known of leases.
+    [[nodiscard]] ropeway::leak_report leak_report() const { return core_.leak_report(); }
     [[nodiscard]] resource_error last_error() const { return core_.last_error(); }
 
     /// Changes the bounds; above a lowered maximum, idle ones close now, leased ones at return.
