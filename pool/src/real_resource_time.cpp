@@ -40,6 +40,10 @@ timespec rest_until(resource_clock_point until) noexcept {
     return to_timespec(std::min<std::chrono::nanoseconds>(rest, std::chrono::hours{1}));
 }
 
+/// How long a caller's probe looks for its answer before it sleeps: some round trips of a unix
+/// socket, a fraction of what sleeping and waking cost where the answer takes longer.
+constexpr std::chrono::microseconds look_first{30};
+
 /// One loop's thread.
 class loop_thread {
   public:
@@ -146,8 +150,11 @@ class real_time final : public resource_time {
     }
     short poll(int fd, short events, resource_clock_point until) noexcept override {
         pollfd one{.fd = fd, .events = events, .revents = 0};
+        // A server near by has answered before this thread would be asleep and awake again.
+        const auto awake = std::min(until, std::chrono::steady_clock::now() + look_first);
         for (;;) {
-            const timespec rest = rest_until(until);
+            const timespec rest =
+                std::chrono::steady_clock::now() < awake ? timespec{} : rest_until(until);
             const int ready = ::ppoll(&one, 1, &rest, nullptr);
             if (ready > 0) {
                 return one.revents;
