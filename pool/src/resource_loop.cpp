@@ -42,6 +42,7 @@ resource_loop::interest resource_core::parts::turn() noexcept {
         if (now_ >= upkeep_at_) {
             upkeep_at_ = now_ + params_.maintenance_interval;
             shrink();
+            end_care_of_waiters();
         }
         open_missing();
         answer_start(count());
@@ -162,20 +163,31 @@ void resource_core::parts::tell_lease(const return_notice& notice) noexcept {
 }
 
 void resource_core::parts::begin_flagging() noexcept {
-    // relaxed: this thread's own
-    if (light_ && flagging_.load(std::memory_order_relaxed) == 0) {
-        flagging_.store(1, std::memory_order_seq_cst);  // invariant 5
+    // relaxed: this bit is this thread's own
+    if (light_ && (care_.load(std::memory_order_relaxed) & care_bits::flags) == 0) {
+        care_.fetch_or(care_bits::flags, std::memory_order_seq_cst);  // invariant 5
         process_barrier();
     }
 }
 
 void resource_core::parts::end_flagging() noexcept {
-    // relaxed (both): this thread's own; who still sees 1 takes the longer way
-    if (flagging_.load(std::memory_order_relaxed) != 0 &&
+    // relaxed (both): this thread's own; who still sees it takes the longer way
+    if ((care_.load(std::memory_order_relaxed) & care_bits::flags) != 0 &&
         std::none_of(tasks_.begin(), tasks_.end(),
                      [](const task_block& of) { return of.flag_retire || of.flag_overdue; })) {
-        flagging_.store(0, std::memory_order_relaxed);
+        care_.fetch_and(~care_bits::flags, std::memory_order_relaxed);
     }
+}
+
+void resource_core::parts::end_care_of_waiters() noexcept {
+    // relaxed (both): what is seen may be over; hence the look behind the barrier
+    if ((care_.load(std::memory_order_relaxed) & care_bits::waiters) == 0 ||
+        (door_.load(std::memory_order_relaxed) & door_bits::waiters) != 0) {
+        return;
+    }
+    care_.fetch_and(~care_bits::waiters, std::memory_order_seq_cst);  // invariant 2
+    process_barrier();
+    serve_waiters();
 }
 
 void resource_core::parts::take_missed_flags(const return_notice& notice) noexcept {

@@ -9,16 +9,19 @@
 //    slots. Whoever makes a slot idle does so, and then looks at door_. All four are seq_cst: of
 //    the two looks at least one sees what the other one did. So no slot lies idle while somebody
 //    waits whom it could serve, once both have finished. The return of a clean resource has no
-//    fence of its own: whoever counts himself in door_ pays for it, by a process_barrier() before
-//    he looks; as does a shutdown, which closes door_ and then looks for leases.
+//    fence of its own: the first who waits asks for care, and pays by a process_barrier() before he
+//    looks; so does a shutdown, which closes door_ and then looks for leases. A return that sees
+//    care before its store does it by CAS, one that sees it behind its store has a fence and looks
+//    again; so who waits while there is care needs no barrier. The I/O thread ends the care when
+//    nobody waits, by a barrier and one more look.
 // 3. Slots are handed over under lock_, to the first waiter; a waiter leaves the queue under lock_:
 //    handed, timed out or ended, and exactly one of them.
 // 4. The I/O thread alone opens, closes, probes idle ones and resets; it never holds lock_ while it
 //    calls a resource, a hook or the observer.
-// 5. The I/O thread puts a flag on a leased slot's word only after it said so in flagging_ and a
-//    process_barrier(). A return that saw no flagging_ before it overwrites the word by a plain
-//    store looks again behind it, and says that a flag may be lost (flag_missed). flagging_ stays
-//    until the end of each flagged lease is known.
+// 5. The I/O thread puts a flag on a leased slot's word only after it asked for care of flags and a
+//    process_barrier(). A return that saw none before it overwrites the word by a plain store looks
+//    again behind it, and says that a flag may be lost (flag_missed). This care stays until the end
+//    of each flagged lease is known.
 #pragma once
 
 #include <array>
@@ -68,6 +71,12 @@ inline constexpr std::uint64_t suspended = std::uint64_t{1} << 32;
 inline constexpr std::uint64_t closed = std::uint64_t{1} << 33;  ///< not started, ending or ended
 inline constexpr std::uint64_t asleep = std::uint64_t{1} << 34;  ///< the slow clock stands still
 }  // namespace door_bits
+
+/// What a return must take care of: invariants 2 and 5.
+namespace care_bits {
+inline constexpr std::uint32_t flags = 1;    ///< leases have flags, or are about to
+inline constexpr std::uint32_t waiters = 2;  ///< somebody waits, or did
+}  // namespace care_bits
 
 /// What the I/O thread is told through the queue.
 struct return_notice {
@@ -193,6 +202,8 @@ struct resource_core::parts final : public resource_loop {
     void reject(std::uint32_t slot, std::uint8_t verdict) noexcept;
     void to_loop(const return_notice& what) noexcept;
     void after_return(std::uint64_t door) noexcept;
+    void after_store(const lease_origin& from, const noted_return& noted,
+                     std::uint32_t care) noexcept;
     void drop_leftovers() noexcept;
     void report(violation_kind kind, std::uint32_t slot, std::uint32_t generation,
                 culprit second) const noexcept;
@@ -231,6 +242,7 @@ struct resource_core::parts final : public resource_loop {
     void go_on_probing(std::uint32_t slot) noexcept;
     void begin_flagging() noexcept;
     void end_flagging() noexcept;
+    void end_care_of_waiters() noexcept;
     void take_missed_flags(const return_notice& notice) noexcept;
     void tell_lease(const return_notice& notice) noexcept;
     void step_tasks() noexcept;
@@ -327,8 +339,8 @@ struct resource_core::parts final : public resource_loop {
     /// The slow clock: a stamp that the I/O thread renews every few milliseconds while leases come
     /// and go. Reading the processor's counter costs as much as half an acquire and return.
     std::atomic<std::uint64_t> slow_now_{0};
-    std::atomic<std::uint32_t> used_{0};      ///< slots ever in use: the end of each scan
-    std::atomic<std::uint32_t> flagging_{0};  ///< 1: leases have flags, or are about to
+    std::atomic<std::uint32_t> used_{0};  ///< slots ever in use: the end of each scan
+    std::atomic<std::uint32_t> care_{0};  ///< care_bits
     std::atomic<std::uint32_t> min_size_;
     std::atomic<std::uint32_t> max_size_;
     lease_storage leases_;

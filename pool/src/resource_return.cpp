@@ -92,9 +92,9 @@ bool resource_core::parts::give_back(const lease_origin& from, site_id where) no
     lease_block& slot = leases_[from.slot];
     std::uint64_t expected = lease_word::make(from.generation, slot_phase::active);
     // acquire: the lease may have come from another thread; pairs with its hand-over at the latest
-    // relaxed: invariant 5, the first look
+    // relaxed: invariants 2 and 5, the first look
     if (slot.word.load(std::memory_order_acquire) != expected || !light_ ||
-        flagging_.load(std::memory_order_relaxed) != 0 || !at_home()) [[unlikely]] {
+        care_.load(std::memory_order_relaxed) != 0 || !at_home()) [[unlikely]] {
         return give_back_any(from, where, false);
     }
     // relaxed: the holder's own
@@ -113,19 +113,30 @@ bool resource_core::parts::give_back(const lease_origin& from, site_id where) no
                     std::memory_order_release);
     // Binds the compiler only: the processors' part is the other side's process_barrier().
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    const std::uint64_t door = door_.load(std::memory_order_relaxed);      // invariant 2
-    const bool flagging = flagging_.load(std::memory_order_relaxed) != 0;  // 5, the second look
-    if (door != 0 || flagging) [[unlikely]] {
-        if (flagging) {
-            to_loop({.kind = return_notice::what::flag_missed,
-                     .slot = from.slot,
-                     .lasted_ns = noted.held_ns,
-                     .who = noted.who,
-                     .generation = from.generation});
-        }
-        after_return(door);
+    const std::uint64_t door = door_.load(std::memory_order_relaxed);  // invariant 2
+    const std::uint32_t care = care_.load(std::memory_order_relaxed);  // the second look
+    if (door != 0 || care != 0) [[unlikely]] {
+        after_store(from, noted, care);
     }
     return true;
+}
+
+void resource_core::parts::after_store(const lease_origin& from, const noted_return& noted,
+                                       std::uint32_t care) noexcept {
+    if ((care & care_bits::flags) != 0) {
+        to_loop({.kind = return_notice::what::flag_missed,
+                 .slot = from.slot,
+                 .lasted_ns = noted.held_ns,
+                 .who = noted.who,
+                 .generation = from.generation});
+    }
+    // seq_cst (both): invariant 2; an RMW, behind which the store is seen by who waits without a
+    // barrier of his own, or he is seen here
+    care_.fetch_or(0, std::memory_order_seq_cst);
+    const std::uint64_t door = door_.load(std::memory_order_seq_cst);
+    if (door != 0) {
+        after_return(door);
+    }
 }
 
 bool resource_core::parts::give_back_any(const lease_origin& from, site_id where,

@@ -142,7 +142,7 @@ bool resource_core::parts::force(std::uint32_t slot) noexcept {
         1, std::memory_order_relaxed);  // relaxed: a number
     task_block& of = tasks_[slot];
     of.forced = true;
-    of.flag_retire = true;  // flagging_ stays: see invariant 5, and drop_leftovers()
+    of.flag_retire = true;  // care of flags stays: see invariant 5, and drop_leftovers()
     of.retired = low_half(lease_word::generation(word));
     if (of.watch_inode != 0 && of.watch_inode == inode_of(of.watch_fd)) {
         // Its holder may be using it on his thread: only the kernel's end is cut, which is safe

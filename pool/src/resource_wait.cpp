@@ -121,8 +121,10 @@ core_acquired resource_core::parts::acquire_waiting(caller_deadline& deadline, b
         if (!enqueue(me, refused)) {
             return failed(refused, deadline);
         }
-        if (light_) {
-            process_barrier();  // invariant 2: for those who return without a fence
+        // seq_cst (both): invariant 2, after enqueue() and before the look for idle slots
+        if (light_ && (care_.load(std::memory_order_seq_cst) & care_bits::waiters) == 0) {
+            care_.fetch_or(care_bits::waiters, std::memory_order_seq_cst);
+            process_barrier();  // for those who return without a fence
         }
         serve_waiters();
         // acquire: pairs with hand_over() and end_waiters()

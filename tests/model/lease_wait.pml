@@ -4,15 +4,21 @@
 // door, callers that enter the queue, have every processor drain its store buffer, and then look
 // for an idle slot, hand-over under the lock, and waits that end at a deadline. A return's store
 // stays in a buffer, unseen by all others, until its processor drains it: on its own some time, at
-// its next locked step, or at a barrier. All other steps interleave as sequentially consistent ones
-// do. Every caller must end, with a lease or at its deadline; a slot must not be in two hands, nor
+// its next locked step, or at a barrier. The first caller that waits says so (careful) before its
+// barrier; while that stands returns use a locked step, and callers need no barrier. A return that
+// began before looks for it again behind its store. It ends when nobody waits, by whoever then has
+// all buffers drained and looks once more whether somebody can be served. All other steps interleave as sequentially consistent ones do. Every caller must end, with a lease or at its deadline; a slot must not be in two hands, nor
 // lie idle in the end while a caller waits; and a caller that came later must not overtake one that
 // had entered the queue before it came.
+//
+// -DCARE: with careful, and its end; without, every caller has a barrier of its own.
 //
 // Planted faults (-D...): LOOK_FIRST (a caller looks for idle slots before it enters the queue),
 // DOOR_FIRST (a return looks at the door before its slot is idle), DEAF_TIMEOUT (a caller whose
 // deadline passed leaves without asking whether it was handed a slot), BARGE (a newcomer takes a
-// slot though the door says that somebody waits), NO_BARRIER (a caller looks without a barrier).
+// slot though the door says that somebody waits), NO_BARRIER (a caller looks without a barrier),
+// NO_SECOND_LOOK (a return does not look for careful behind its store), BARE_END (the care ends
+// without a barrier and a look).
 
 #ifndef CALLERS
 #define CALLERS 3
@@ -34,6 +40,7 @@ byte ended = 0, leased = 0, late = 0;
 byte waits_before[CALLERS];    /* callers that stood in the queue when this one began, a bit each */
 bool buffered = false;         /* the holder's return lies in its store buffer */
 byte buffer_of = NOBODY;       /* whose */
+bool careful = false;          /* returns use a locked step */
 
 inline drain() { if :: buffered -> holder[0] = NOBODY; buffered = false :: else -> skip fi }
 /* A locked step: its processor's buffer is empty behind it. */
@@ -87,10 +94,28 @@ inline give_back(slot) {
 #ifdef DOOR_FIRST
     seen = door;
 #endif
-    atomic { assert(holder[slot] == me && !buffered); buffered = true; buffer_of = me }
+    if
+#ifdef CARE
+    :: careful ->
+        atomic { assert(holder[slot] == me && !buffered); holder[slot] = NOBODY };
 #ifndef DOOR_FIRST
-    seen = door;
+        seen = door
 #endif
+#endif
+    :: else ->
+        atomic { assert(holder[slot] == me && !buffered); buffered = true; buffer_of = me };
+#ifndef DOOR_FIRST
+        seen = door;
+#endif
+#if defined(CARE) && !defined(NO_SECOND_LOOK)
+        if
+        :: careful ->
+            atomic { if :: buffer_of == me -> drain() :: else -> skip fi };
+            seen = door
+        :: else -> skip
+        fi
+#endif
+    fi;
     if
     :: seen != 0 -> serve()
     :: else -> skip
@@ -155,7 +180,14 @@ proctype caller(byte me) {
     drop_lock();
 #ifndef LOOK_FIRST
 #ifndef NO_BARRIER
-    atomic { drain() }
+    if
+    :: careful -> skip
+    :: else ->
+#ifdef CARE
+        careful = true;
+#endif
+        atomic { drain() }
+    fi;
 #endif
     serve();
 #endif
@@ -211,6 +243,22 @@ proctype first_holder() {
     ended++
 }
 
+/* Ends the care when nobody waits; what it saw may be over when it does. */
+proctype calm() {
+    byte me = CALLERS + 1, served = 0, i = 0;
+    bool ok = false;
+    do
+    :: careful && door == 0 ->
+        careful = false;
+#ifndef BARE_END
+        atomic { drain() };
+        serve();
+        ok = false
+#endif
+    :: ended == CALLERS + 1 -> break
+    od
+}
+
 /* In the end: everybody is served or late, and the slot is idle. */
 proctype check() {
     ended == CALLERS + 1;
@@ -224,7 +272,13 @@ init {
     atomic {
         holder[0] = CALLERS;
         run first_holder();
-        run caller(0); run caller(1); run caller(2);
+        run caller(0); run caller(1);
+#if CALLERS > 2
+        run caller(2);
+#endif
+#ifdef CARE
+        run calm();
+#endif
         run check()
     }
 }
