@@ -143,19 +143,28 @@ std::optional<pool_error> resource_core::parts::start() {
     }
     wake();
     // acquire: pairs with end_start() and shutdown()
-    while (start_word_.load(std::memory_order_acquire) == 0) {
-        time_.wait(start_word_, 0, time_.now() + std::chrono::seconds{1});
+    for (std::uint32_t word = start_words::waits;
+         word == start_words::waits || word == start_words::help;
+         word = start_word_.load(std::memory_order_acquire)) {
+        // relaxed: lent_open_ hands the slot over
+        if (word == start_words::help &&
+            start_word_.compare_exchange_strong(word, start_words::waits, std::memory_order_relaxed,
+                                                std::memory_order_relaxed)) {
+            open_for_start();
+        } else if (word == start_words::waits) {
+            time_.wait(start_word_, word, time_.now() + std::chrono::seconds{1});
+        }
     }
     bool ended = false;
     {
         const std::lock_guard hold(lock_);
         // relaxed: it was acquired above, and changes under lock_ from here on
         const std::uint32_t answer = start_word_.load(std::memory_order_relaxed);
-        if (answer == 1) {
+        if (answer == start_words::started) {
             door_.fetch_and(~door_bits::closed, std::memory_order_seq_cst);  // invariant 1
             return std::nullopt;
         }
-        ended = answer == 3;
+        ended = answer == start_words::ends;
     }
     if (ended) {
         return std::move(*failed(resource_error_kind::closed, deadline).error);

@@ -32,6 +32,7 @@ resource_loop::interest resource_core::parts::turn() noexcept {
     }
     grow();
     take_notices();
+    take_lent();
     step_tasks();
     look_at_idle();
     // relaxed: an order; what goes with it is atomic itself

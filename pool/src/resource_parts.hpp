@@ -72,6 +72,17 @@ inline constexpr std::uint64_t closed = std::uint64_t{1} << 33;  ///< not starte
 inline constexpr std::uint64_t asleep = std::uint64_t{1} << 34;  ///< the slow clock stands still
 }  // namespace door_bits
 
+/// What the thread in start() waits for.
+namespace start_words {
+inline constexpr std::uint32_t waits = 0;
+inline constexpr std::uint32_t started = 1;
+inline constexpr std::uint32_t failed = 2;
+inline constexpr std::uint32_t ends = 3;  ///< the end has begun; written under lock_
+inline constexpr std::uint32_t help = 4;  ///< there is a slot in lent_open_
+}  // namespace start_words
+
+enum class lent_end : std::uint8_t { none, well, failed, late };
+
 /// What a return must take care of: invariants 2 and 5.
 namespace care_bits {
 inline constexpr std::uint32_t flags = 1;    ///< leases have flags, or are about to
@@ -270,6 +281,12 @@ struct resource_core::parts final : public resource_loop {
 
     void open_missing() noexcept;
     bool open_slot(std::uint32_t slot) noexcept;
+    /// While start() waits, its thread opens one of several itself: what a client computes for a
+    /// login takes longer than the rest. Real time alone.
+    bool lend_open(std::uint32_t slot) noexcept;
+    void take_lent() noexcept;
+    /// On the thread in start().
+    void open_for_start() noexcept;
     void end_rest(std::uint32_t slot) noexcept;
     /// Closes idle ones while a lowered maximum is exceeded by leased ones that it no longer has
     /// room for.
@@ -387,8 +404,10 @@ struct resource_core::parts final : public resource_loop {
     std::atomic<std::uint32_t> resized_from_{0};  ///< the maximum before; 0: not resized
     std::mutex size_lock_{};  ///< of resize() alone, which the I/O thread may call: never held long
     std::atomic<std::uint32_t> suspend_told_{0};  ///< 1 suspended, 2 resumed; 0 nothing new
-    /// 1 started, 2 failed, 3 the end has begun; 3 is written under lock_.
-    std::atomic<std::uint32_t> start_word_{0};
+    std::atomic<std::uint32_t> start_word_{start_words::waits};  ///< see there
+    /// A slot that the thread in start() is to open, and what became of it: see lend_open().
+    std::atomic<std::uint32_t> lent_open_{no_slot};
+    std::atomic<lent_end> lent_end_{lent_end::none};
     std::uint32_t start_answer_ = 0;          ///< 1 or 2, of the I/O thread, a moment before
     std::atomic<std::uint32_t> end_word_{0};  ///< 1: everything is closed or forced
     std::atomic<std::int64_t> end_at_{0};     ///< the shutdown's deadline; 0: none
@@ -396,6 +415,7 @@ struct resource_core::parts final : public resource_loop {
 
     // --- of the I/O thread alone ---
     std::vector<task_block> tasks_{};
+    std::uint32_t lent_slot_ = no_slot;  ///< opened by the thread in start()
     std::uint32_t most_ = 0;  ///< max_size_ as grow() read it: the maximum for all of this turn
     std::vector<pollfd> fds_{};
     std::vector<std::uint32_t> fd_slots_{};

@@ -27,7 +27,7 @@ resource_shutdown_report resource_core::parts::shutdown(std::chrono::nanoseconds
         door_.fetch_or(door_bits::closed, std::memory_order_seq_cst);  // invariants 1 and 2
         // A start() that is under way ends, and one that was answered a moment ago opens no door.
         // release: pairs with start()
-        start_word_.store(3, std::memory_order_release);
+        start_word_.store(start_words::ends, std::memory_order_release);
     }
     if (light_) {
         process_barrier();  // invariant 2: a lease that ends unseen by the next turn wakes it
@@ -106,6 +106,9 @@ bool resource_core::parts::end_slot(std::uint32_t slot, bool late) noexcept {
         case slot_phase::empty:
         case slot_phase::quarantined: return true;
         case slot_phase::opening:
+            if (slot == lent_slot_) {
+                return false;  // another thread has it: it ends it, and says so
+            }
             of.owned->drop();
             of.running = false;
             set_phase(slot, slot_phase::empty);

@@ -78,15 +78,15 @@ void resource_core::parts::answer_start(const slot_counts& counts) noexcept {
 
 void resource_core::parts::end_start() noexcept {
     // relaxed: own
-    if (start_answer_ == 0 || start_word_.load(std::memory_order_relaxed) != 0) {
-        return;
-    }
-    std::uint32_t none = 0;
+    std::uint32_t word = start_word_.load(std::memory_order_relaxed);
     // release: pairs with start(): whoever it lets go on sees the state that was told; relaxed:
     // shutdown() has let it go on before
-    if (start_word_.compare_exchange_strong(none, start_answer_, std::memory_order_release,
-                                            std::memory_order_relaxed)) {
-        time_.notify(start_word_);
+    while (start_answer_ != 0 && (word == start_words::waits || word == start_words::help)) {
+        if (start_word_.compare_exchange_weak(word, start_answer_, std::memory_order_release,
+                                              std::memory_order_relaxed)) {
+            time_.notify(start_word_);
+            return;
+        }
     }
 }
 

@@ -5,8 +5,10 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include <ropeway/pool/resource_pool.hpp>
 
@@ -183,4 +185,111 @@ TEST_CASE("an observer may change the sizes of a pool that ends") {
     CHECK(pool.shutdown(5s).clean());
     CHECK(pool.snapshot().max_size == 1);
     CHECK(end.alive == 0);
+}
+
+namespace {
+
+/// Notes on which thread it is opened. Its open takes so long; for ever if that is negative.
+class opened_resource : public ropeway::pooled_resource {
+  public:
+    struct log {
+        std::atomic<int> here{0};
+        std::atomic<int> elsewhere{0};
+        std::atomic<int> alive{0};
+        std::thread::id caller = std::this_thread::get_id();
+        std::chrono::milliseconds takes{0};
+    };
+    explicit opened_resource(log& of) : log_(of) {}
+    ~opened_resource() override { opened_resource::drop(); }
+    ropeway::resource_step begin(ropeway::resource_task task) noexcept override {
+        if (task != ropeway::resource_task::open) {
+            return {};
+        }
+        ++(std::this_thread::get_id() == log_.caller ? log_.here : log_.elsewhere);
+        ++log_.alive;
+        open_ = true;
+        due_ = std::chrono::steady_clock::now() + log_.takes;
+        return resume();
+    }
+    ropeway::resource_step resume() noexcept override {
+        const auto left = due_ - std::chrono::steady_clock::now();
+        if (log_.takes.count() >= 0 && left <= 0ns) {
+            return {};
+        }
+        return {.state = ropeway::step_state::wants_read,
+                .fd = -1,
+                .after = log_.takes.count() < 0 ? -1ns : std::chrono::nanoseconds{left}};
+    }
+    ropeway::resource_health check() noexcept override { return ropeway::resource_health::usable; }
+    [[nodiscard]] int idle_fd() const noexcept override { return -1; }
+    ropeway::return_state on_return() noexcept override { return ropeway::return_state::clean; }
+    void drop() noexcept override { log_.alive -= std::exchange(open_, false) ? 1 : 0; }
+    [[nodiscard]] const ropeway::resource_error& error() const noexcept override { return none_; }
+
+  private:
+    log& log_;
+    bool open_ = false;
+    std::chrono::steady_clock::time_point due_{};
+    ropeway::resource_error none_{};
+};
+using opened_pool = ropeway::resource_pool<opened_resource>;
+
+ropeway::resource_pool_params opens(std::uint32_t least) {
+    ropeway::resource_pool_params params;
+    params.name = "opened";
+    params.min_size = least;
+    params.max_size = 8;
+    return params;
+}
+
+}  // namespace
+
+TEST_CASE("the thread in start() opens one of several resources, and never the only one") {
+    for (const std::uint32_t least : {1U, 2U, 5U}) {
+        opened_resource::log log;
+        log.takes = 3ms;
+        opened_pool pool([&] { return std::make_unique<opened_resource>(log); }, opens(least));
+        REQUIRE_FALSE(pool.start().has_value());
+        CHECK(pool.snapshot().idle == least);
+        CHECK(log.here + log.elsewhere == static_cast<int>(least));
+        CHECK(log.here <= (least > 1 ? 1 : 0));
+        CHECK(pool.times().create.count() == least);
+        CHECK(pool.shutdown(5s).clean());
+        CHECK(log.alive == 0);
+    }
+}
+
+TEST_CASE("an open on the thread in start() ends at its deadline, and start() says why") {
+    opened_resource::log log;
+    log.takes = -1ms;
+    auto params = opens(2);
+    params.connect_timeout = 100ms;
+    params.startup_attempts = 1;
+    opened_pool pool([&] { return std::make_unique<opened_resource>(log); }, params);
+    const auto begun = std::chrono::steady_clock::now();
+    const auto why = pool.start();
+    REQUIRE(why.has_value());
+    CHECK(why->kind == ropeway::resource_error_kind::unavailable);
+    CHECK(std::chrono::steady_clock::now() - begun < 10s);
+    CHECK(log.alive == 0);
+}
+
+TEST_CASE("a shutdown ends an open that goes on in start()") {
+    for (int round = 0; round != 20; ++round) {
+        opened_resource::log log;
+        log.takes = -1ms;
+        auto params = opens(3);
+        params.connect_timeout = 60s;
+        opened_pool pool([&] { return std::make_unique<opened_resource>(log); }, params);
+        std::thread ender([&] {
+            CHECK(soon([&] { return log.alive == 3 || round % 2 != 0; }));
+            static_cast<void>(pool.shutdown(5s));
+        });
+        const auto why = pool.start();
+        ender.join();
+        REQUIRE(why.has_value());
+        CHECK(why->kind == ropeway::resource_error_kind::closed);
+        CHECK(log.alive == 0);
+        CHECK(pool.snapshot().total == 0);
+    }
 }

@@ -9,8 +9,8 @@
 //                         └──► begin(close) ─► steps ─► dropped        broken: drop()
 //
 // Ownership: the pool's slot owns it. Thread safety: one caller at a time, handed over by the pool:
-// the pool's I/O thread, or the thread that holds (or is acquiring) the lease. Nothing here blocks,
-// throws, or writes to a stream.
+// the pool's I/O thread, the thread that holds (or is acquiring) the lease, or for an open the one
+// in start(). Nothing here blocks, throws, or writes to a stream.
 #pragma once
 
 #include <chrono>
