@@ -77,8 +77,9 @@ class resource_pool {
     /// shutdown(1 s) if that was not called. No lease may be used afterwards.
     ~resource_pool() = default;
 
-    /// Opens the minimum, in parallel; one of several on the calling thread, which waits anyway. Once, on one thread. @return why it failed, or nothing; see
-    /// startup. Kind closed: shutdown() was called before or meanwhile, or start() was.
+    /// Opens the minimum, in parallel; one of several on the calling thread, which waits anyway.
+    /// Once, on one thread. @return why it failed, or nothing; see startup. Kind closed: shutdown()
+    /// was called before or meanwhile, or start() was.
     [[nodiscard]] std::optional<pool_error> start() { return core_.start(); }
 
     /// A lease, validated; waits in turn to its deadline where none is idle. See acquire_options.
