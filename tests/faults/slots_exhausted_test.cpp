@@ -77,6 +77,7 @@ TEST_CASE("a server without a free slot: typed, bounded, and used as soon as one
     SECTION("a pool that wants to grow keeps what it has and hands it on in turn") {
         first->resize(1, 1);
         REQUIRE(server.wait_backends(1));
+        REQUIRE(first.wait_idle(1));  // the pool's ends of its sessions are closed, too
         rig second{{.url = server.url_unix(), .min_size = 2, .max_size = 4}};
         second.start();
         auto one = second->acquire(1s);
