@@ -3,7 +3,6 @@
 // One turn of the I/O thread: what came back, tasks whose descriptor or time has come, idle
 // resources, upkeep, missing resources, then what to wait for. No step waits.
 #include <algorithm>
-#include <utility>
 
 #include <ropeway/pool/process_barrier.hpp>
 

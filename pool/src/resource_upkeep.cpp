@@ -134,7 +134,8 @@ void resource_core::parts::open_for_start() noexcept {
         return;
     }
     constexpr std::chrono::milliseconds glance{20};  // how late an end that begins is seen
-    pooled_resource& what = *leases_[slot].resource.load(std::memory_order_relaxed);  // relaxed: ^
+    // relaxed: ordered by the exchange
+    pooled_resource& what = *leases_[slot].resource.load(std::memory_order_relaxed);
     const auto until = end_of_wait(time_.now(), params_.connect_timeout);
     resource_step step = what.begin(resource_task::open);
     auto end = lent_end::none;

@@ -21,20 +21,9 @@ using ropeway::resource_event_kind;
 using ropeway_test::made_by;
 using ropeway_test::scripted_end;
 using ropeway_test::scripted_pool;
+using ropeway_test::soon;
 
 namespace {
-
-template <class Condition>
-bool soon(const Condition& holds) {
-    const auto end = std::chrono::steady_clock::now() + 10s;
-    while (!holds()) {
-        if (std::chrono::steady_clock::now() > end) {
-            return false;
-        }
-        std::this_thread::yield();
-    }
-    return true;
-}
 
 /// Two open resources, of which one is leased.
 class half_leased {

@@ -15,6 +15,7 @@ using namespace std::chrono_literals;
 using ropeway_test::made_by;
 using ropeway_test::scripted_end;
 using ropeway_test::scripted_pool;
+using ropeway_test::soon;
 
 namespace {
 
@@ -25,18 +26,6 @@ ropeway::resource_pool_params params_of(std::uint32_t least, std::uint32_t most)
     params.max_size = most;
     params.acquire_timeout = 5s;
     return params;
-}
-
-template <class Condition>
-bool soon(const Condition& holds) {
-    const auto end = std::chrono::steady_clock::now() + 5s;
-    while (!holds()) {
-        if (std::chrono::steady_clock::now() > end) {
-            return false;
-        }
-        std::this_thread::yield();
-    }
-    return true;
 }
 
 }  // namespace

@@ -6,13 +6,28 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
+#include <thread>
 #include <utility>
 
 #include <ropeway/pool/resource_pool.hpp>
 
 namespace ropeway_test {
+
+/// Whether `holds()` comes true within 10 s.
+template <class Condition>
+bool soon(const Condition& holds) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds{10};
+    while (!holds()) {
+        if (std::chrono::steady_clock::now() > end) {
+            return false;
+        }
+        std::this_thread::yield();
+    }
+    return true;
+}
 
 /// The other end of all resources of one test.
 struct scripted_end {
