@@ -241,7 +241,7 @@ struct resource_core::parts final : public resource_loop {
     slot_counts count() const noexcept;
     void raise_peak(std::uint32_t active) const noexcept;
 
-    // --- the I/O thread (resource_loop.cpp, resource_tasks.cpp, resource_upkeep.cpp) ---
+    // --- the I/O thread (resource_loop.cpp, _tasks.cpp, _open.cpp, _upkeep.cpp) ---
     interest turn() noexcept override;
     bool only_ticks() noexcept;
     void tick() noexcept;
