@@ -6,6 +6,7 @@
 // others one thread that stands still for long. Private.
 #pragma once
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <chrono>
@@ -99,7 +100,9 @@ class scheduler {
         const void* address = nullptr;     ///< waits, and nobody has woken it
         const char* waits_for = "";
         std::function<void()> run{};
-        ucontext_t context{};
+        ucontext_t context{};   ///< where it begins; under AddressSanitizer where it goes on
+        jmp_buf left{};         ///< where it goes on
+        bool has_left = false;  ///< it has begun, and goes on from `left`
         stack on{};
         void* fake_stack = nullptr;  ///< AddressSanitizer's
         std::uint32_t depth = 0;
