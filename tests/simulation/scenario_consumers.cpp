@@ -124,14 +124,17 @@ void scenario::subscribe(consumer& mine, overflow policy, ropeway::subscription_
 }
 
 void scenario::handle(consumer& me, const ride& event, const ropeway::delivery& facts) {
-    check(!std::exchange(me.inside, true), me.model.name() + ": two handlers at once");
+    // Texts are made where a check has failed: this is called for every delivery.
+    if (std::exchange(me.inside, true)) {
+        simulation::fail(me.model.name() + ": two handlers at once");
+    }
     check_no_violation();
     me.model.takes(event, facts);
     me.version_inside =
         ropeway::is_critical(event.kind) ? ~std::uint64_t{0} : event.routing_version;
-    if (me.after != nullptr) {
-        check(me.after->model.past(facts.publisher, facts.sequence, d_.routing_version()),
-              me.model.name() + ": before the one that it comes after");
+    if (me.after != nullptr &&
+        !me.after->model.past(facts.publisher, facts.sequence, d_.routing_version())) {
+        simulation::fail(me.model.name() + ": before the one that it comes after");
     }
     const ride seen = event;
     if (me.behaves.takes.count() != 0) {
@@ -145,10 +148,11 @@ void scenario::handle(consumer& me, const ride& event, const ropeway::delivery& 
         echo();
     }
     simulation::point();
-    check(event.id == seen.id && event.check == event.sum(),
-          me.model.name() + ": event " + std::to_string(seen.id) + ", sequence " +
-              std::to_string(facts.sequence) + ", became " + std::to_string(event.id) +
-              " under its handler");
+    if (event.id != seen.id || event.check != event.sum()) {
+        simulation::fail(me.model.name() + ": event " + std::to_string(seen.id) + ", sequence " +
+                         std::to_string(facts.sequence) + ", became " + std::to_string(event.id) +
+                         " under its handler");
+    }
     me.inside = false;
     if (me.behaves.throws_one_in != 0 && one_in(me.behaves.throws_one_in)) {
         ++counts_.throws;

@@ -118,6 +118,19 @@ std::uint64_t random_source::below(std::uint64_t bound) noexcept {
     return bound == 0 ? 0 : (next() >> 11U) % bound;
 }
 
+bool random_source::one_in(std::uint64_t bound) noexcept {
+    const std::uint64_t drawn = next() >> 11U;
+    switch (bound) {  // a division by a constant is a multiplication
+        case 1: return true;
+        case 2: return drawn % 2 == 0;
+        case 3: return drawn % 3 == 0;
+        case 4: return drawn % 4 == 0;
+        case 5: return drawn % 5 == 0;
+        case 6: return drawn % 6 == 0;
+        default: return drawn % bound == 0;
+    }
+}
+
 scheduler* scheduler::current() noexcept { return this_scheduler; }
 
 scheduler::scheduler(const simulation::params& with)
@@ -304,7 +317,7 @@ void scheduler::choose() noexcept {
         for (simulated_thread* const one : live_) {
             if (one->state == doing::ready || one->until <= now_) {
                 // Each of those seen so far is as likely.
-                next = choices_.below(++ready) == 0 ? one : next;
+                next = choices_.one_in(++ready) ? one : next;
             } else {
                 first = std::min(first, one->until);
             }

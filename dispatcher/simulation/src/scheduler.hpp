@@ -48,6 +48,8 @@ class random_source {
     explicit random_source(std::uint64_t seed) noexcept;
     [[nodiscard]] std::uint64_t next() noexcept;
     [[nodiscard]] std::uint64_t below(std::uint64_t bound) noexcept;
+    /// below(bound) == 0, for a small bound that is not 0.
+    [[nodiscard]] bool one_in(std::uint64_t bound) noexcept;
 
   private:
     std::uint64_t state_;
