@@ -291,6 +291,7 @@ subscription_core& engine::add_subscription(std::string_view name, overflow poli
     follow(sub, after);
     sub.acknowledged.store(0, std::memory_order_relaxed);
     sub.average_ticks = 0;
+    sub.together.store(0, std::memory_order_relaxed);
     sub.next_publisher = 0;
     sub.kept_left = false;
     sub.cells.clear();

@@ -15,6 +15,7 @@
 namespace ropeway::detail {
 
 bool engine::serve_inline(worker_group* group, worker_seat* seat) noexcept {
+    std::uint32_t turn = 0;  // publishers take turns to go first
     // Inside a handler: the thread's outermost loop serves. Acquire pairs with start().
     if (handler_depth() != 0 || started_.load(std::memory_order_acquire) == 0) {
         return true;
@@ -25,8 +26,22 @@ bool engine::serve_inline(worker_group* group, worker_seat* seat) noexcept {
         // sees our tail when it looks once more. Pairs with the same fence after let_go().
         std::atomic_thread_fence(std::memory_order_seq_cst);
         // Relaxed: as in the caller.
-        std::uint64_t left = live() & inline_.load(std::memory_order_relaxed);
-        for (; left != 0; left &= left - 1) {
+        const std::uint64_t all = live() & inline_.load(std::memory_order_relaxed);
+        tail_views tails;
+        const served_together together =
+            serve_together(group, seat, {tails, nullptr, turn++}, all, tick_clock::now());
+        if (together.written_off) {
+            return false;
+        }
+        if (together.turns != 0 && together.left == 0 && !together.more) {
+            // The look again, where one at the tails will do.
+            std::atomic_thread_fence(std::memory_order_seq_cst);
+            if (nothing_new(tails) && changes() == together.changes) {
+                return true;
+            }
+        }
+        again = together.turns != 0;
+        for (std::uint64_t left = together.left; left != 0; left &= left - 1) {
             subscription_core& sub =
                 subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))];
             std::uint32_t nobody = subscription_core::idle;
@@ -97,6 +112,7 @@ void engine::serve_now(subscription_core& sub) noexcept {
     }
     announce(sub);
     look_if_drained(sub);
+    note_if_together(sub, groups_[0]->slice_ticks);
     sub.slices.add(1);
 }
 

@@ -407,6 +407,7 @@ change_status engine::set_policy(subscription_core& sub, overflow policy,
         }
         sub.policy = policy;
         sub.was_lossy |= policy != overflow::block;
+        sub.together.store(0, std::memory_order_relaxed);  // relaxed: we hold it
     });
 }
 

@@ -68,6 +68,10 @@ class alignas(cache_block) worker_seat {
         word_.store(of(next, counted ? serving : serving_out),
                     std::memory_order_release);  // pairs with the supervisor's look
     }
+    /// The turn lasts, with another subscription.
+    void go_on(std::uint16_t site) noexcept {
+        site_.store(site, std::memory_order_relaxed);  // relaxed: a name for reports
+    }
     /// Ends the turn; what the supervisor left of it.
     [[nodiscard]] doing end() noexcept {
         const std::uint64_t now = turn(word_.load(std::memory_order_relaxed));  // relaxed: our own

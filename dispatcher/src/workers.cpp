@@ -40,7 +40,7 @@ constexpr std::uint64_t half_a_millisecond = 500'000;
 
 /// Of the looks of an idle worker, one in this many goes through all subscriptions, and one after
 /// this time: a pause may be a sleep. The others ask only whether something was published.
-constexpr std::uint32_t full_look_every = 16;
+constexpr std::uint32_t full_look_every = 128;
 constexpr std::uint64_t full_look_after_ns = 10'000;
 
 }  // namespace
@@ -127,6 +127,7 @@ bool engine::work(worker_group& group, worker_seat& seat) noexcept {
     tail_views tails;
     mask_windows masks;
     std::uint32_t idle_looks = 0;
+    std::uint32_t looks = 0;
     for (;;) {
         // Acquire pairs with retire(): there is no member any more.
         if (stopping() || group.life.load(std::memory_order_acquire) == worker_group::retiring) {
@@ -138,7 +139,8 @@ bool engine::work(worker_group& group, worker_seat& seat) noexcept {
         const bool glance = idle_looks % full_look_every != 0 &&
                             now - looked_at < full_look_after && nothing_new(tails);
         looked_at = glance ? looked_at : now;
-        const look found = glance ? look::nothing : look_once(group, seat, {tails, &masks}, now);
+        const look found =
+            glance ? look::nothing : look_once(group, seat, {tails, &masks, ++looks}, now);
         idle_looks = found == look::something ? 0 : idle_looks + 1;
         if (found == look::written_off) {
             return false;
@@ -181,17 +183,42 @@ bool engine::nothing_new(const tail_views& tails) const noexcept {
 
 engine::look engine::look_once(worker_group& group, worker_seat& seat, const views& seen,
                                std::uint64_t now) noexcept {
-    std::uint32_t served = 0;
-    std::uint32_t done = 0;
     tail_views& tails = seen.tails;
     tails.forget();
     tails.forget_before(critical_hint());
     // Relaxed: a member that joins meanwhile wakes us.
     const std::uint64_t all = live() & group.members.load(std::memory_order_relaxed);
+    std::uint32_t served = 0;
+    std::uint32_t done = 0;
+    std::uint64_t alone = all;  // those that need a turn of their own
+    // Relaxed: as below. Both want a look after each turn.
+    if ((inline_.load(std::memory_order_relaxed) | intake_count_.load(std::memory_order_relaxed)) ==
+        0) [[likely]] {
+        std::uint64_t together = std::exchange(alone, 0);
+        bool more = true;
+        for (int i = 0; i < batches_per_turn && more; ++i) {
+            const served_together was = serve_together(&group, &seat, seen, together, now);
+            if (was.written_off) {
+                return look::written_off;
+            }
+            served += was.turns;
+            done += was.done;
+            alone |= was.left;
+            together &= ~was.left;
+            more = false;
+            if (was.turns != 0 && (was.more || alone != 0)) {
+                const std::uint64_t before = now;
+                now = tick_clock::now();  // its time is not the next subscription's
+                more = was.more && now - before < group.slice_ticks / 2;
+            }
+        }
+        tails.forget_before(critical_hint());
+    }
     // Always the same for one worker: a start that moved would give some subscription two turns in
     // a row, and the others behind a slow one would wait for both.
     const std::uint32_t turn = thread_number() % max_live_subscriptions;
-    for (std::uint64_t left = std::rotr(all, static_cast<int>(turn)); left != 0; left &= left - 1) {
+    for (std::uint64_t left = std::rotr(alone, static_cast<int>(turn)); left != 0;
+         left &= left - 1) {
         const auto number =
             (static_cast<std::uint32_t>(std::countr_zero(left)) + turn) % max_live_subscriptions;
         subscription_core& sub = subscriptions_[number];
@@ -371,6 +398,7 @@ std::uint32_t engine::serve(worker_group& group, subscription_core& sub, const v
     }
     announce(sub);
     look_if_drained(sub);
+    note_if_together(sub, group.slice_ticks);
     sub.slices.add(1);
     if (context.slice_over) {
         seen.tails.forget();  // that took its time

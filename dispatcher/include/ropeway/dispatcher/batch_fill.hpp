@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <span>
 #include <type_traits>
+#include <utility>
 
 #include <ropeway/dispatcher/engine.hpp>
 #include <ropeway/dispatcher/serving.hpp>
@@ -85,6 +87,78 @@ class batch_fill {
             end_range(sub, from, c, !copies, range.last);
         }
         return {range.count() - got, 0};
+    }
+
+    /// True when a subscription wants all of a shared range, and nothing of it is stale.
+    [[nodiscard]] static bool all_wanted(shared_range& range, kind_set kinds,
+                                         std::uint64_t least) noexcept {
+        if (!range.surveyed) {
+            range.surveyed = true;
+            range.kinds = 0;
+            range.least_version = ~std::uint64_t{0};
+            for (std::uint32_t i = 0; i != range.count; ++i) {
+                const E& event = *static_cast<const E*>(range.events[i]);
+                range.kinds |= kind_set::bit(traits::kind(event));
+                range.least_version = std::min(range.least_version, traits::routing_version(event));
+            }
+        }
+        return range.least_version >= least && (range.kinds & ~kinds.bits()) == 0;
+    }
+    /// Slots of a shared range for duplicates of its events from `at` on; false when there are not
+    /// as many, and at levels that watch slots one by one.
+    [[nodiscard]] static bool hold_slots(const subscription_core& sub, shared_range& range,
+                                         std::uint32_t at) noexcept {
+        engine& owner = *range.from->owner_;
+        slot_pool& pool = owner.duplicates();
+        if (pool.storage().level() >= guard_level::sampled || pool.storage().had_own_allocations())
+            [[unlikely]] {
+            return false;
+        }
+        const std::uint32_t count = range.count - at;
+        const std::uint64_t meta = make_meta(sub.site, thread_number(), coarse_now_ms());
+        range.give_back = &give_back;
+        const std::size_t again = std::min(count, range.held);
+        if (owner.returns().template renew_n<E>(pool, std::span{range.duplicates}.first(again),
+                                                meta) != again) [[unlikely]] {
+            give_back(owner, range);  // which reports what the guard objects to
+        }
+        if (range.held < count) {
+            range.held += static_cast<std::uint32_t>(
+                pool.get_n(range.duplicates.data() + range.held, count - range.held, meta));
+        }
+        return range.held >= count;
+    }
+    /// Duplicates of those events, in those slots.
+    static void duplicate_all(const shared_range& range, std::uint32_t at) noexcept {
+        const slab_run<E> slots{range.from->owner_->duplicates().storage()};
+        const void* const* const originals = range.events.data() + at;
+        const std::uint32_t count = range.count - at;
+        for (std::uint32_t i = 0; i != count; ++i) {
+            copy_event(*slots.payload(range.duplicates[i].index),
+                       *static_cast<const E*>(originals[i]));
+        }
+    }
+    /// What a change left of the duplicates of the events from `at` on, from the duplicate `begin`
+    /// on, leaves the range for the inbox.
+    [[gnu::cold, gnu::noinline]] static void leave_in(inbox& box, shared_range& range,
+                                                      std::uint32_t at,
+                                                      std::uint32_t begin) noexcept {
+        slot_pool& pool = range.from->owner_->duplicates();
+        const std::uint32_t count = range.count - at;
+        box.from = range.from;
+        box.where = held_in::duplicates;
+        box.lag = range.lag;
+        box.head = 0;
+        box.count = count - begin;
+        for (std::uint32_t i = begin; i != count; ++i) {
+            box.refs[i - begin] = range.duplicates[i];
+            box.events[i - begin] = pool.payload(range.duplicates[i].index);
+            box.sequences[i - begin] = range.sequences[at + i];
+        }
+        for (std::uint32_t i = count; i != range.held; ++i) {
+            range.duplicates[i - box.count] = range.duplicates[i];
+        }
+        range.held -= box.count;
     }
 
     [[nodiscard]] static bool wants(const interest& wanted, const E& event) noexcept {
@@ -230,6 +304,10 @@ class batch_fill {
             events[i] = copy;
         }
         return got;
+    }
+    static void give_back(engine& owner, shared_range& range) noexcept {
+        owner.returns().template recycle_n<E>(owner.duplicates(), range.duplicates.data(),
+                                              std::exchange(range.held, 0U));
     }
 
     [[nodiscard]] static std::uint64_t position_of(const publisher_core& from,

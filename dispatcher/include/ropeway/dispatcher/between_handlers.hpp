@@ -52,9 +52,7 @@ class between_handlers {
     /// Those of a batch ascend.
     [[nodiscard]] plainness plain_from(std::uint64_t sequence,
                                        const publisher_core& from) const noexcept {
-        const std::uint64_t sampled = fanout_sample::next_sampled(sequence);
-        const std::uint64_t awaited = from.awaited();
-        return {changes_, least_, awaited >= sequence ? std::min(awaited, sampled) : sampled};
+        return {changes_, least_, from.watched_from(sequence)};
     }
 
   private:

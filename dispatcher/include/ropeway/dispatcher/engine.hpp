@@ -252,11 +252,32 @@ class engine : public std::enable_shared_from_this<engine> {
     /// What a worker knows of the rings during a look.
     struct views {
         tail_views& tails;
-        mask_windows* masks;  ///< null: one subscription alone is served
+        mask_windows* masks;     ///< null: one subscription alone is served
+        std::uint32_t turn = 0;  ///< which publisher goes first
     };
     /// One turn for each subscription that has something. `now`: the clock, read just before.
     look look_once(worker_group& group, worker_seat& seat, const views& seen,
                    std::uint64_t now) noexcept;
+    /// What the subscriptions that a worker serves together leave to turns of their own.
+    struct served_together {
+        std::uint64_t left = 0;  ///< bits of those that need one
+        std::uint32_t turns = 0;
+        std::uint32_t done = 0;     ///< events
+        bool more = false;          ///< another call may find more
+        std::uint64_t changes = 0;  ///< changes() before it
+        bool written_off = false;
+    };
+    /// For whoever holds it: runs the handlers; false when a turn of its own is needed.
+    [[nodiscard]] bool show_to(subscription_core& sub, shared_range& range, std::uint64_t at,
+                               served_together& out) noexcept;
+    /// Ends those of the subscriptions, let go before, that were marked to be ended.
+    void end_marked(std::uint64_t subs) noexcept;
+    /// After a turn of its own: whether the next ones may be together with others.
+    void note_if_together(subscription_core& sub, std::uint64_t slice_ticks) noexcept;
+    /// Shows what one publisher has published to all of `members` that stand before it and need no
+    /// more than that. A publishing thread has no group and no seat.
+    served_together serve_together(worker_group* group, worker_seat* seat, const views& seen,
+                                   std::uint64_t members, std::uint64_t now) noexcept;
     /// Nothing was published since the last look, as far as its views tell.
     [[nodiscard]] bool nothing_new(const tail_views& tails) const noexcept;
     bool leave(worker_group& group) noexcept;

@@ -5,6 +5,7 @@
 // publisher<E> by one thread at a time; `tail`, cursors and counters are read by others.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -213,6 +214,12 @@ struct publisher_core {
     [[nodiscard]] std::uint64_t awaited() const noexcept {
         // Relaxed: written before the tail that showed us the event.
         return awaited_.load(std::memory_order_relaxed);
+    }
+    /// From that sequence on, the first that is sampled or awaited.
+    [[nodiscard]] std::uint64_t watched_from(std::uint64_t sequence) const noexcept {
+        const std::uint64_t waited = awaited();
+        const std::uint64_t sampled = fanout_sample::next_sampled(sequence);
+        return waited >= sequence ? std::min(waited, sampled) : sampled;
     }
     [[nodiscard]] bool is_cancelled(std::uint64_t sequence) const noexcept {
         return cancelled_.load(std::memory_order_acquire) == sequence;  // pairs: cancel_awaited()

@@ -43,6 +43,49 @@ struct taken_range {
     }
 };
 
+/// Committed market events of one publisher that a worker found by one look, and shows to all
+/// subscriptions that stand before them. Nobody took them: each moves its own cursor.
+struct shared_range {
+    publisher_core* from = nullptr;
+    const ring* places = nullptr;
+    std::uint64_t changes = 0;  ///< engine::changes() before the tail was read
+    std::uint64_t first = 0;    ///< position
+    std::uint32_t count = 0;
+    std::uint32_t lag = 0;      ///< committed behind them
+    std::uint32_t watched = 0;  ///< the first that is sampled or awaited, or count
+    std::array<const void*, batch_size> events;
+    std::array<std::uint64_t, batch_size> sequences;
+    // What they are, once somebody asked.
+    bool surveyed = false;
+    std::uint32_t kinds;          ///< of any of them, as kind_set::bits()
+    std::uint64_t least_version;  ///< of any of them
+    // Their masks, turned, once somebody asked.
+    bool turned = false;
+    std::array<std::uint64_t, max_live_subscriptions> rows;
+    // Duplicates that one subscription after the other gets filled anew. The worker's.
+    std::uint32_t held = 0;
+    std::array<slot_ref, batch_size> duplicates;
+    void (*give_back)(engine&, shared_range&) noexcept = nullptr;  ///< set by whoever takes some
+
+    /// False: something is to be asked about before the next handler.
+    [[nodiscard]] bool unchanged(const engine& owner) const noexcept {
+        return owner.changes() == changes;
+    }
+    /// A bit for each: clear when the publisher's mask says that it is not for that subscription.
+    /// Of one that named instruments.
+    [[nodiscard]] std::uint64_t wanted_by(std::uint32_t number) noexcept;
+    /// The first from there on that is sampled or awaited, or count.
+    [[nodiscard]] std::uint32_t next_watched(std::uint32_t from_offset) const noexcept {
+        return from_offset >= count ? count : offset_of(from->watched_from(sequences[from_offset]));
+    }
+    /// The first of that sequence or a higher one, or count.
+    [[nodiscard]] std::uint32_t offset_of(std::uint64_t sequence) const noexcept {
+        return static_cast<std::uint32_t>(
+            std::lower_bound(sequences.begin(), sequences.begin() + count, sequence) -
+            sequences.begin());
+    }
+};
+
 /// Looks at a cursor; false when it is closed, joining or in a rescue.
 [[nodiscard]] bool look_at(const subscription_core& sub, const publisher_core& from, ring_class c,
                            taken_range& out) noexcept;
@@ -75,6 +118,11 @@ enum class first_kept : std::uint8_t { none, found, undecided };
 /// Ends a range: takes its pin off, or moves a cursor that kept its place.
 void end_range(subscription_core& sub, publisher_core& from, ring_class c, bool pinned,
                std::uint64_t upto) noexcept;
+
+/// Takes what is shown from an offset on: the pin is set, and a cursor that its publisher may move
+/// has passed it. False: a turn of its own is needed. end_range() ends it.
+[[nodiscard]] bool take_shown(subscription_core& sub, const shared_range& range,
+                              std::uint32_t at) noexcept;
 
 /// No other subscription may see the events of a range that was taken before: none lives, and one
 /// that joins starts behind it.

@@ -94,10 +94,21 @@ struct serve_context {
 /// Serves one batch of one ring; returns how many events were finished.
 using serve_fn = std::uint32_t (*)(subscription_core&, publisher_core&, ring_class, serve_context&);
 
+/// What a worker shows to several subscriptions in a row; see serve_together.cpp.
+struct shared_range;
+/// Runs the handlers of a shared range from an offset on, and moves the cursor to where it stopped:
+/// its end, unless something takes a turn of the subscription's own.
+struct shown {
+    std::uint32_t upto = 0;
+    bool failed = false;  ///< the last handler threw
+};
+using show_fn = shown (*)(subscription_core&, shared_range&, std::uint32_t at);
+
 /// The type-erased consumer behind a subscription.
 struct consumer_face {
     void* object = nullptr;
     serve_fn serve = nullptr;
+    show_fn show = nullptr;  ///< null: it takes turns of its own only
     void (*discard)(subscription_core&, engine&, ring_class) noexcept = nullptr;
     consumer_stats (*stats)(const void*) noexcept = nullptr;
     void (*update_min_version)(void*, std::uint64_t) noexcept = nullptr;
@@ -140,6 +151,27 @@ struct subscription_core {
     atomic<std::uint32_t> pending{nothing};
     /// Set by unsubscribe; whoever holds owned stops serving.
     atomic<std::uint32_t> closing{stays};
+    // In this block too, because whoever takes it asks for all of them: what makes its next turn
+    // more than handlers.
+    enum disconnect_state : std::uint32_t { connected = 0, lapped = 1, disconnected = 2 };
+    /// overflow::disconnect. `lapped` by a publisher: whoever serves it next ends all market data.
+    atomic<std::uint32_t> market_data{connected};
+    /// Asked for, only what was committed up to `drain_cut` is still taken; then nothing more.
+    enum drain_state : std::uint32_t { flows = 0, drains = 1, drained = 2 };
+    atomic<std::uint32_t> draining{flows};
+    /// 1: on_timer() is to be called. Set by the supervisor.
+    atomic<std::uint32_t> timer_due{0};
+    /// Not 0: somebody comes after it, so that it says how far it is.
+    atomic<std::uint32_t> followed{0};
+    /// 1: it is to say so even if it has nothing to do.
+    atomic<std::uint32_t> to_announce{0};
+    /// Not 0: in quarantine until then (ticks). Written by whoever holds it.
+    atomic<std::uint64_t> quarantined_until{0};
+    /// Bits of the subscriptions that it comes after.
+    atomic<std::uint64_t> after{0};
+    /// Events that fit into a turn together with others; 0: it takes turns of its own. Written by
+    /// whoever holds it.
+    atomic<std::uint32_t> together{0};
 
     // Constant while the subscription lives.
     alignas(cache_block) consumer_face face{};
@@ -153,27 +185,10 @@ struct subscription_core {
     std::uint32_t backlog_capacity = 0;
     std::uint32_t conflation_keys = 0;
     std::string name{};
-    enum disconnect_state : std::uint32_t { connected = 0, lapped = 1, disconnected = 2 };
-    /// overflow::disconnect. `lapped` by a publisher: whoever serves it next ends all market data.
-    atomic<std::uint32_t> market_data{connected};
-
-    /// Asked for, only what was committed up to `drain_cut` is still taken; then nothing more.
-    enum drain_state : std::uint32_t { flows = 0, drains = 1, drained = 2 };
-    atomic<std::uint32_t> draining{flows};
     std::array<std::uint64_t, max_live_publishers>
-        drain_cut{};  ///< sequences; published by draining
-    /// Not 0: in quarantine until then (ticks). Written by whoever holds it.
-    atomic<std::uint64_t> quarantined_until{0};
-    /// 1: on_timer() is to be called. Set by the supervisor.
-    atomic<std::uint32_t> timer_due{0};
+        drain_cut{};                       ///< sequences; published by draining
     atomic<std::uint64_t> timer_ticks{0};  ///< 0: it has none
     atomic<std::uint64_t> timer_next{0};   ///< ticks; the supervisor's
-    /// Bits of the subscriptions that it comes after.
-    atomic<std::uint64_t> after{0};
-    /// Not 0: somebody comes after it, so that it says how far it is.
-    atomic<std::uint32_t> followed{0};
-    /// 1: it is to say so even if it has nothing to do.
-    atomic<std::uint32_t> to_announce{0};
     /// From these sequences on it sees every event, by publisher. Written when it joins.
     std::array<std::uint64_t, max_live_publishers> first_sequence{};
 
@@ -182,6 +197,8 @@ struct subscription_core {
     bool was_lossy = false;  ///< now or before: stores may hold events, losses be untold
     alignas(cache_block) std::array<inbox, ring_classes> box{};
     std::uint64_t average_ticks = 0;  ///< of a handler call; 0 = unknown
+    /// How many turns it takes together with others until one of its own.
+    std::uint32_t turns_together = 0;
     std::uint32_t next_publisher = 0;
     bool kept_left = false;  ///< a store holds events that were taken out of its table
     counter_cell starved;    ///< wanted events that had to do without a slot
@@ -212,6 +229,19 @@ struct subscription_core {
     [[nodiscard]] bool ending() const noexcept {
         // Relaxed: asked by the worker; whoever waits for it synchronises through `owned`.
         return closing.load(std::memory_order_relaxed) != stays;
+    }
+    /// True when a turn of it is no more than its handlers, as far as a look tells; `pending` says
+    /// that nothing waits in an inbox.
+    [[nodiscard]] bool needs_no_care() const noexcept {
+        // Relaxed: who sets one of them later makes somebody look again.
+        return (closing.load(std::memory_order_relaxed) |
+                market_data.load(std::memory_order_relaxed) |
+                draining.load(std::memory_order_relaxed) | pending.load(std::memory_order_relaxed) |
+                timer_due.load(std::memory_order_relaxed) |
+                followed.load(std::memory_order_relaxed) |
+                to_announce.load(std::memory_order_relaxed) |
+                quarantined_until.load(std::memory_order_relaxed) |
+                after.load(std::memory_order_relaxed)) == 0;
     }
     /// True when the publisher may move the cursor, so that the worker claims by CAS.
     [[nodiscard]] bool contended(ring_class c) const noexcept {

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -131,6 +132,50 @@ class recycler {
     void recycle_n(slot_pool& pool, const slot_ref* held, std::size_t n,
                    site_id where = known_site::recycler) noexcept {
         return_n<E>(pool, held, n, make_meta(where, thread_number(), coarse_now_ms()));
+    }
+    /// Ends the lives of slots and begins their next ones for the same holder: what recycle_n() and
+    /// get_n() would do after each other, without the way through a magazine. `meta` is of the new
+    /// lives; `held` names them afterwards. By workers; never throws.
+    /// @return how many were renewed: fewer when the guard objects to the next one, which is not
+    /// reported here, and none where slots are looked at one by one (levels above `guard`, types
+    /// that are not trivially copyable).
+    template <event_type E>
+    [[nodiscard]] std::size_t renew_n(slot_pool& pool, std::span<slot_ref> held,
+                                      std::uint64_t meta) noexcept {
+        const slab_run<E> slots{pool.slab_};
+        thread_cache* const cache = pool.this_cache();
+        const guard_level level = pool.slab_.level();
+        if (!std::is_trivially_copyable_v<E> || level > guard_level::guard || cache == nullptr ||
+            !slots.usable()) [[unlikely]] {
+            return 0;
+        }
+        const bool checks = level != guard_level::off;
+        std::uint32_t kind_before = 0;
+        std::size_t counted = 0;
+        std::size_t done = 0;
+        for (; done != held.size(); ++done) {
+            const std::uint64_t bits = slot_bits(held[done]);
+            slot_header& header = slots.header(slot_index(bits));
+            // relaxed (all): see slab's invariant 2
+            if (slot_index(bits) >= slots.size() ||
+                (checks && header.word.load(std::memory_order_relaxed) !=
+                               slot_word::of_bits(bits, slot_state::live))) [[unlikely]] {
+                break;
+            }
+            const std::uint32_t kind = event_traits<E>::kind(*slots.payload(slot_index(bits)));
+            if (kind != kind_before) {
+                cache->recycled[kind_cell(kind_before)].add(done - counted);
+                kind_before = kind;
+                counted = done;
+            }
+            const std::uint64_t next = bits + one_generation;
+            header.meta.store(meta, std::memory_order_relaxed);
+            header.word.store(slot_word::of_bits(next, slot_state::live),
+                              std::memory_order_relaxed);
+            held[done] = std::bit_cast<slot_ref>(next);
+        }
+        cache->recycled[kind_cell(kind_before)].add(done - counted);
+        return done;
     }
     /// One return by workers: never throws. @return false if the guard objected.
     template <event_type E>
