@@ -65,8 +65,11 @@ inline constexpr std::uint32_t max_quarantine = 64;
 struct alignas(cache_block) thread_cache {
     std::atomic<magazine*> current{nullptr};
     std::atomic<magazine*> previous{nullptr};
-    std::uint16_t thread = 0;
-    std::uint32_t calls = 0;  ///< returns, for sampling their duration
+    std::uint64_t stamp = 0;        ///< the thread's part of a header's meta
+    std::uint64_t put_step = 0;     ///< from a slot's life to its next one, put by this thread
+    std::uint16_t thread = 0;       ///< who keeps it, as slots say
+    std::uint32_t most = 0;         ///< entries that a magazine takes
+    std::uint32_t until_timed = 1;  ///< returns until one is timed
     /// Slots taken from the depot minus slots given to it, modulo 2^64.
     owned_counter net_in;
     owned_counter refused;  ///< entries that the guard refused to hand out

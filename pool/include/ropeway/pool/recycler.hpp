@@ -38,6 +38,18 @@ struct recycler_stats {
     std::array<std::uint64_t, duration_buckets> durations{};
 };
 
+namespace detail {
+/// What a handle points to whose reference names no slot: storage behind a header that says free.
+template <event_type E>
+struct stand_in {
+    slot_header header{};
+    alignas(16) std::array<std::byte, sizeof(E)> storage{};
+    [[nodiscard]] E* event() noexcept { return reinterpret_cast<E*>(storage.data()); }
+};
+template <event_type E>
+inline constinit stand_in<E> no_slot{};
+}  // namespace detail
+
 /// The way back.
 /// Thread safety: all functions from any thread; a handle from one at a time.
 /// Allocation: none, except a thread's first touch of a pool.
@@ -52,20 +64,16 @@ class recycler {
     /// @throws violation_error under policy throw_error if the guard objects.
     template <event_type E>
     void recycle(pooled<E>&& event, site where = site::here()) {
-        const std::uint64_t before = violations_of_this_thread();
-        const violation_policy policy = give_back(event, where.id());
-        throw_if_new(before, policy);
+        give_back_or_throw(event, where.id());
     }
 
     /// Gives back a partial that was merged into another event: as recycle(), counted apart.
     template <event_type E>
     void recycle_merged(pooled<E>&& event, site where = site::here()) {
-        const std::uint64_t before = violations_of_this_thread();
         if (event) {
-            count_merged(*event.origin_.pool);
+            count_merged(*event.pool_);
         }
-        const violation_policy policy = give_back(event, where.id());
-        throw_if_new(before, policy);
+        give_back_or_throw(event, where.id());
     }
 
     /// Gives back many events, of one pool or several, at the cost of one bulk put per run of
@@ -82,12 +90,12 @@ class recycler {
                 ++at;
                 continue;
             }
-            slot_pool& pool = *events[at].origin_.pool;
+            slot_pool& pool = *events[at].pool_;
             std::array<slot_ref, magazine_capacity> run;
             std::size_t n = 0;
             while (at != events.size() && n != run.size() && events[at] &&
-                   events[at].origin_.pool == &pool) {
-                run[n++] = events[at++].let_go().slot;
+                   events[at].pool_ == &pool) {
+                run[n++] = events[at++].let_go();
             }
             return_n<E>(pool, run.data(), n, meta);
             if (pool.storage().policy() == violation_policy::throw_error) {
@@ -106,9 +114,10 @@ class recycler {
         }
         const slot_ticket ticket = event.ticket();
         E* const raw = event.get();
-        const detail::pooled_origin from = event.let_go();
+        slot_pool& from = *event.pool_;
+        const slot_ref held = event.let_go();
         const std::uint64_t meta = make_meta(where.id(), thread_number(), coarse_now_ms());
-        if (!from.pool->storage().lend(from.slot, meta)) {
+        if (!from.storage().lend(held, meta)) {
             return {};
         }
         return {raw, ticket};
@@ -123,7 +132,10 @@ class recycler {
     /// The owner of a slot that the caller holds, which comes back through this recycler.
     template <event_type E>
     [[nodiscard]] pooled<E> adopt(slot_pool& pool, slot_ref held) noexcept {
-        return {static_cast<E*>(pool.payload(held.index)), {&pool, this, held}};
+        if (held.index >= pool.storage().slots()) [[unlikely]] {
+            return {detail::no_slot<E>.event(), &pool, held};  // reported when it is given back
+        }
+        return {static_cast<E*>(pool.payload(held.index)), &pool, held};
     }
 
     /// Bulk return by workers: never throws. Holder of all `n` slots only.
@@ -153,13 +165,30 @@ class recycler {
     static constexpr std::uint32_t timed_every = 1024;
 
     template <event_type E>
-    violation_policy give_back(pooled<E>& event, site_id where) noexcept {
-        if (!event) {
-            return violation_policy::log_and_drop;
+    static void give_back(E& event, slot_pool& from, slot_ref held, site_id where) noexcept {
+        if (!from.template put_plain<E>(event, held, where)) [[unlikely]] {
+            give_back_slowly<E>(from, held, where);
         }
-        const detail::pooled_origin from = event.let_go();
-        return_one<E>(*from.pool, from.slot, make_meta(where, thread_number(), coarse_now_ms()));
-        return from.pool->storage().policy();
+    }
+    template <event_type E>
+    static void give_back_or_throw(pooled<E>& event, site_id where) {
+        if (!event) {
+            return;
+        }
+        slot_pool& from = *event.pool_;
+        E& payload = *event;
+        const slot_ref held = event.let_go();
+        if (!from.template put_plain<E>(payload, held, where)) [[unlikely]] {
+            const std::uint64_t before = violations_of_this_thread();
+            give_back_slowly<E>(from, held, where);
+            throw_if_new(before, from.storage().policy());
+        }
+    }
+    /// What put_plain() did not do.
+    template <event_type E>
+    [[gnu::noinline]] static void give_back_slowly(slot_pool& from, slot_ref held,
+                                                   site_id where) noexcept {
+        return_one<E>(from, held, make_meta(where, thread_number(), coarse_now_ms()));
     }
 
     template <event_type E>
@@ -168,7 +197,8 @@ class recycler {
         if (cache == nullptr) [[unlikely]] {
             return return_direct<E>(pool, held, meta);
         }
-        if ((++cache->calls & (timed_every - 1)) == 0) [[unlikely]] {
+        if (--cache->until_timed == 0) [[unlikely]] {
+            cache->until_timed = timed_every;
             const auto start = std::chrono::steady_clock::now();
             const bool done = return_to<E>(pool, *cache, held, meta);
             note_duration(*cache, std::chrono::steady_clock::now() - start);
@@ -283,15 +313,24 @@ bool init_default_recycler() noexcept;
 [[nodiscard]] recycler& default_recycler();
 
 template <event_type E>
-void pooled<E>::reset() noexcept {
+[[gnu::always_inline]] inline pooled<E>::~pooled() {
     if (event_ != nullptr) {
-        origin_.back->give_back(*this, known_site::destructor);
+        recycler::give_back<E>(*event_, *pool_, std::bit_cast<slot_ref>(slot_),
+                               known_site::destructor);
+    }
+}
+
+template <event_type E>
+[[gnu::always_inline]] inline void pooled<E>::reset() noexcept {
+    if (event_ != nullptr) {
+        E& event = *event_;
+        recycler::give_back<E>(event, *pool_, let_go(), known_site::destructor);
     }
 }
 
 template <event_type E>
 slot_ticket pooled<E>::ticket() const noexcept {
-    return {origin_.slot.index, origin_.slot.generation, origin_.pool->number()};
+    return {slot().index, slot().generation, pool_->number()};
 }
 
 }  // namespace ropeway

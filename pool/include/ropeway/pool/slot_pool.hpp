@@ -28,12 +28,15 @@
 #include <ropeway/pool/index_ring.hpp>
 #include <ropeway/pool/magazine.hpp>
 #include <ropeway/pool/pool_stats.hpp>
+#include <ropeway/pool/site.hpp>
 #include <ropeway/pool/slab.hpp>
 
 namespace ropeway {
 
 class recycler;
 class slot_pool;
+template <event_type E>
+class event_pool;
 
 /// What a user's get() does when no slot is free. Workers' get_n() always fails at once.
 enum class on_exhausted : std::uint8_t {
@@ -68,13 +71,14 @@ struct slot_pool_params {
 };
 
 namespace detail {
-/// Which thread_cache the calling thread has in a pool: a small direct-mapped table.
-struct cache_link {
-    std::uint64_t pool = 0;  ///< the pool's serial; 0 = none
-    thread_cache* cache = nullptr;
-};
+// Which thread_cache the calling thread has in a pool: small direct-mapped tables.
 inline constexpr std::size_t cache_links = 64;
-inline thread_local constinit std::array<cache_link, cache_links> this_thread_caches{};
+/// Whose caches stand in this_thread_caches, by number; 0 = none.
+inline thread_local constinit std::array<std::uint32_t, cache_links> this_thread_pools{};
+/// Never null where this_thread_pools says something.
+inline thread_local constinit std::array<thread_cache*, cache_links> this_thread_caches{};
+/// Pools that had no thread_cache left for the calling thread, by number.
+inline thread_local constinit std::array<std::uint32_t, cache_links> this_thread_refusals{};
 }  // namespace detail
 
 /// Slots with magazines.
@@ -206,13 +210,92 @@ class alignas(cache_block) slot_pool {
     friend class recycler;
     friend class pool_registry;
 
+    template <event_type E>
+    friend class event_pool;
+
+    /// The get of nearly always: up to `guard`, from a magazine with entries. At `off` the word is
+    /// looked at too, but decides nothing: the other functions find that it need not fit.
+    /// `Stride` is the slab's, known where the event's type is.
+    /// @return false: nothing was done; the other functions do what is to be done.
+    template <std::size_t Stride>
+    [[nodiscard]] bool get_plain(site_id where, slot_header*& header, slot_ref& out) noexcept {
+        thread_cache* cache = nullptr;
+        if (!is_plain(cache)) [[unlikely]] {
+            return false;
+        }
+        magazine& top = *own(cache->current);
+        const std::uint32_t n = top.size();
+        if (n == 0) [[unlikely]] {
+            return false;
+        }
+        const std::uint64_t bits = top.entries[n - 1];
+        std::byte* const memory = slab_.memory_;
+        header = std::launder(
+            reinterpret_cast<slot_header*>(memory + std::size_t{slot_index(bits)} * Stride));
+        // relaxed (all): see slab's invariant 2
+        if (header->word.load(std::memory_order_relaxed) !=
+            slot_word::of_bits(bits, slot_state::free, top.parkers[n - 1])) [[unlikely]] {
+            return false;
+        }
+        if (top.travelled != 0 && n > prefetch_distance) {
+            prefetch_for_write(memory +
+                               slot_index(top.entries[n - 1 - prefetch_distance]) * Stride);
+        }
+        top.set_size(n - 1);
+        header->meta.store(coarse_now_stamp() | cache->stamp | where, std::memory_order_relaxed);
+        header->word.store(slot_word::of_bits(bits, slot_state::live), std::memory_order_relaxed);
+        out = std::bit_cast<slot_ref>(bits);
+        if (header == nullptr) {
+            __builtin_unreachable();  // a slot has an address: spares the callers a test
+        }
+        return true;
+    }
+
     // The way back; the recycler's alone.
+
+    /// The return of nearly always, of an event that a handle holds: up to `guard`, to a magazine
+    /// with room. @return false: nothing was done; the other functions do what is to be done.
+    template <event_type E>
+    [[nodiscard]] bool put_plain(E& event, slot_ref held, site_id where) noexcept {
+        thread_cache* cache = nullptr;
+        if (!is_plain(cache)) [[unlikely]] {
+            return false;
+        }
+        const std::uint64_t bits = slot_bits(held);
+        const std::uint64_t life = bits & generation_bits;
+        slot_header& header = *std::launder(reinterpret_cast<slot_header*>(&event) - 1);
+        magazine& top = *own(cache->current);
+        const std::uint32_t n = top.size();
+        // relaxed (all): see slab's invariant 2
+        if (header.word.load(std::memory_order_relaxed) !=
+                slot_word::of_bits(life, slot_state::live) ||
+            n == cache->most) [[unlikely]] {
+            return false;
+        }
+        const std::uint32_t kind = event_traits<E>::kind(event);
+        if (kind >= max_event_kinds) [[unlikely]] {
+            return false;
+        }
+        if (--cache->until_timed == 0) [[unlikely]] {
+            cache->until_timed = 1;
+            return false;
+        }
+        cache->recycled[kind].add(1);
+        if constexpr (!std::is_trivially_copyable_v<E>) {
+            event_traits<E>::reset(event);
+        }
+        header.meta.store(coarse_now_stamp() | cache->stamp | where, std::memory_order_relaxed);
+        header.word.store(life + cache->put_step, std::memory_order_relaxed);
+        top.entries[n] = bits + one_generation;
+        top.parkers[n] = cache->thread;
+        top.set_size(n + 1);
+        return true;
+    }
+
     void push(thread_cache& cache, slot_ref entry, std::uint16_t parker) noexcept {
         magazine* const top = own(cache.current);
         const std::uint32_t n = top->size();
-        // relaxed: a level or a waiter is seen at one of the next puts
-        if (n == magazine_entries_ || attention_.load(std::memory_order_relaxed) != 0)
-            [[unlikely]] {
+        if (n == magazine_entries_ || needs_attention()) [[unlikely]] {
             push_slow(cache, entry, parker);
             return;
         }
@@ -222,17 +305,32 @@ class alignas(cache_block) slot_pool {
     void push_direct(slot_ref entry, std::uint16_t parker) noexcept;
 
     [[nodiscard]] thread_cache* this_cache() noexcept {
-        const detail::cache_link& link =
-            detail::this_thread_caches[serial_ & (detail::cache_links - 1)];
-        return link.pool == serial_ ? link.cache : attach();
+        const std::uint32_t at = slab_.number_ & (detail::cache_links - 1);
+        return detail::this_thread_pools[at] == slab_.number_ ? detail::this_thread_caches[at]
+                                                              : attach();
+    }
+    /// True if the calling thread has a cache here and the slab's mode is plain.
+    [[nodiscard]] bool is_plain(thread_cache*& cache) const noexcept {
+        const std::uint32_t key = slab::key_in(slab_.mode());
+        const std::uint32_t at = key & (detail::cache_links - 1);
+        cache = detail::this_thread_caches[at];
+        return detail::this_thread_pools[at] == key;
+    }
+    /// A put must look whether somebody waits for it, or whether the slot goes into quarantine.
+    /// A level or a waiter is seen at one of the next puts.
+    [[nodiscard]] bool needs_attention() const noexcept {
+        const std::uint64_t mode = slab_.mode();
+        return (mode & slab::someone_waits) != 0 || quarantines(mode);
+    }
+    [[nodiscard]] static constexpr bool quarantines(std::uint64_t mode) noexcept {
+        return slab::level_in(mode) >= guard_level::full;
     }
     [[nodiscard]] static magazine* own(const std::atomic<magazine*>& of) noexcept {
         return of.load(std::memory_order_relaxed);  // relaxed: written by this thread
     }
     /// Room for a run of pushes: 0 if each of them must be looked at by itself.
     [[nodiscard]] std::uint32_t room(const magazine& top) const noexcept {
-        // relaxed: as in push()
-        return attention_.load(std::memory_order_relaxed) == 0 ? magazine_entries_ - top.size() : 0;
+        return needs_attention() ? 0 : magazine_entries_ - top.size();
     }
     /// Up to `n` entries from the top of a magazine, as long as nothing about them is unusual: the
     /// loop keeps what it needs in registers. @return how many.
@@ -281,7 +379,6 @@ class alignas(cache_block) slot_pool {
     }
 
     static constexpr std::uint32_t prefetch_distance = 4;
-    enum attention : std::uint32_t { someone_waits = 1, quarantining = 2 };
 
     [[gnu::cold]] thread_cache* attach() noexcept;
     [[gnu::noinline]] bool refill(thread_cache& cache) noexcept;
@@ -317,10 +414,8 @@ class alignas(cache_block) slot_pool {
 
     slab slab_;
 
-    // Constant after construction, and `attention_`, which is read by every put.
-    std::uint64_t serial_ = 0;
+    // Constant after construction.
     std::uint32_t magazine_entries_ = magazine_capacity;
-    std::atomic<std::uint32_t> attention_{0};
     slot_pool_params params_;
     std::uint32_t shells_ = 0;
     std::unique_ptr<magazine[]> magazines_;
