@@ -29,11 +29,7 @@ void slab::note(slot_ref life, slot_action action, std::uint64_t meta,
     record.meta.store(said, std::memory_order_relaxed);
     record.life.store((std::uint64_t{life.generation} << 32) | static_cast<std::uint64_t>(action),
                       std::memory_order_relaxed);
-    std::array<const void*, stack_frames> frames;
-    detail::walk_stack(frames);
-    for (std::size_t i = 0; i != frames.size(); ++i) {
-        of.stack[i].store(frames[i], std::memory_order_relaxed);
-    }
+    detail::walk_frames(of.stack, reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)));
 }
 
 violation slab::begin_report(violation_kind kind, slot_ref held) noexcept {
