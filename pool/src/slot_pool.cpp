@@ -111,18 +111,18 @@ slot_pool::~slot_pool() {
 }
 
 thread_cache* slot_pool::attach() noexcept {
-    const std::uint32_t at = slab_.number_ & (detail::cache_links - 1);
-    std::uint32_t& refusal = detail::this_thread_refusals[at];
-    if (refusal == slab_.number_) {
+    detail::cache_links& links = detail::this_thread_caches;
+    const std::uint32_t at = slab_.number_ % detail::cache_links::size;
+    if (links.refusals[at] == slab_.number_) {
         return nullptr;
     }
     thread_cache* const cache = pool_registry::instance().attach(*this);
     if (cache == nullptr) {
-        refusal = slab_.number_;
+        links.refusals[at] = slab_.number_;
         return nullptr;
     }
-    detail::this_thread_pools[at] = slab_.number_;
-    detail::this_thread_caches[at] = cache;
+    links.pools[at] = slab_.number_;
+    links.caches[at] = cache;
     return cache;
 }
 
@@ -208,7 +208,7 @@ magazine* slot_pool::take_full() noexcept {
     }
     magazine& shell = magazines_[n];
     depot_slots_.fetch_sub(shell.size(), std::memory_order_relaxed);  // relaxed: a count
-    shell.travelled = 1;
+    shell.mark_travelled();
     for (std::uint32_t i = 0, at = shell.size(); i != prefetch_distance && at != 0; ++i) {
         prefetch_for_write(&slab_.header(shell.entry(--at).index));
     }
@@ -242,7 +242,6 @@ bool slot_pool::load(thread_cache& cache, std::atomic<magazine*>& which) noexcep
         store_shell(*before);
         cache.net_in.add(shell->size());
     } else {
-        before->travelled = 0;
         const std::uint32_t n = carve(*before, magazine_entries_);
         cache.net_in.add(n);
         if (n == 0) {
@@ -296,7 +295,6 @@ void slot_pool::insert(thread_cache& cache, slot_ref entry, std::uint16_t parker
             cache.net_in.add(std::uint64_t{0} - other->size());
             store_shell(*other);
             other = take_shell();
-            other->travelled = 0;
             cache.net_in.add(other->size());
         }
         cache.previous.store(top, std::memory_order_release);  // pairs with parked()

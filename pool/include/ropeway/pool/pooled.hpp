@@ -6,6 +6,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <utility>
 
 #include <ropeway/pool/event_traits.hpp>
 #include <ropeway/pool/slot.hpp>
@@ -60,12 +61,9 @@ class [[nodiscard]] pooled {
         : event_(event), pool_(pool), slot_(slot_bits(slot)) {}
     /// Becomes the owner in place of `other`. Requires an empty handle.
     void take(pooled& other) noexcept {
-        event_ = other.event_;
-        if (event_ != nullptr) {
-            pool_ = other.pool_;
-            slot_ = other.slot_;
-            other.event_ = nullptr;
-        }
+        event_ = std::exchange(other.event_, nullptr);
+        pool_ = other.pool_;
+        slot_ = other.slot_;
     }
     /// Gives up the event without returning it.
     slot_ref let_go() noexcept {

@@ -162,7 +162,6 @@ class recycler {
     template <event_type E>
     friend class pooled;
     friend class pool_registry;
-    static constexpr std::uint32_t timed_every = 1024;
 
     template <event_type E>
     static void give_back(E& event, slot_pool& from, slot_ref held, site_id where) noexcept {
@@ -230,8 +229,9 @@ class recycler {
     /// As many returns as the thread's magazine has room for, with what is common to them done
     /// once.
     template <event_type E>
-    static std::size_t return_run(slot_pool& pool, thread_cache& cache,
-                                  std::span<const slot_ref> held, std::uint64_t meta) noexcept {
+    [[gnu::noinline]] static std::size_t return_run(slot_pool& pool, thread_cache& cache,
+                                                    std::span<const slot_ref> held,
+                                                    std::uint64_t meta) noexcept {
         magazine& top = *slot_pool::own(cache.current);
         const std::size_t most = std::min<std::size_t>(pool.room(top), held.size());
         const guard_level level = pool.slab_.level();
@@ -241,35 +241,36 @@ class recycler {
         }
         const bool checks = level != guard_level::off;
         const std::uint16_t parker = meta_thread(meta);
+        const std::uint64_t step = one_generation + slot_word::make(0, slot_state::free, 0, parker);
         const slot_ref* const refs = held.data();
         std::uint64_t* const entries = top.entries.data() + top.size();
-        std::uint16_t* const parkers = top.parkers.data() + top.size();
         std::uint32_t kind_before = 0;
         std::size_t counted = 0;
         std::size_t done = 0;
         for (; done != most; ++done) {
             const std::uint64_t bits = slot_bits(refs[done]);
+            const std::uint64_t life = bits & generation_bits;
+            if (slot_index(bits) >= slots.size()) [[unlikely]] {
+                break;
+            }
             slot_header& header = slots.header(slot_index(bits));
             // relaxed (all): see slab's invariant 2; a sampled slot carries a flag, so that its
             // word is not this one
-            if (slot_index(bits) >= slots.size() ||
-                (checks && header.word.load(std::memory_order_relaxed) !=
-                               slot_word::of_bits(bits, slot_state::live))) [[unlikely]] {
+            if (checks && header.word.load(std::memory_order_relaxed) !=
+                              slot_word::of_bits(life, slot_state::live)) [[unlikely]] {
                 break;
             }
             const std::uint32_t kind = event_traits<E>::kind(*slots.payload(slot_index(bits)));
-            if (kind != kind_before) {
+            if (kind != kind_before) [[unlikely]] {
                 cache.recycled[kind_cell(kind_before)].add(done - counted);
                 kind_before = kind;
                 counted = done;
             }
-            const std::uint64_t next = bits + one_generation;
             header.meta.store(meta, std::memory_order_relaxed);
-            header.word.store(slot_word::of_bits(next, slot_state::free, parker),
-                              std::memory_order_relaxed);
-            entries[done] = next;
-            parkers[done] = parker;
+            header.word.store(life + step, std::memory_order_relaxed);
+            entries[done] = bits + one_generation;
         }
+        std::fill_n(top.parkers.data() + top.size(), done, parker);
         cache.recycled[kind_cell(kind_before)].add(done - counted);
         top.set_size(top.size() + static_cast<std::uint32_t>(done));
         return done;

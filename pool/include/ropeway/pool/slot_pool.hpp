@@ -71,14 +71,17 @@ struct slot_pool_params {
 };
 
 namespace detail {
-// Which thread_cache the calling thread has in a pool: small direct-mapped tables.
-inline constexpr std::size_t cache_links = 64;
-/// Whose caches stand in this_thread_caches, by number; 0 = none.
-inline thread_local constinit std::array<std::uint32_t, cache_links> this_thread_pools{};
-/// Never null where this_thread_pools says something.
-inline thread_local constinit std::array<thread_cache*, cache_links> this_thread_caches{};
-/// Pools that had no thread_cache left for the calling thread, by number.
-inline thread_local constinit std::array<std::uint32_t, cache_links> this_thread_refusals{};
+/// Which thread_cache the calling thread has in a pool: small direct-mapped tables.
+struct cache_links {
+    static constexpr std::size_t size = 64;
+    /// Whose caches stand in `caches`, by number; 0 = none.
+    std::array<std::uint32_t, size> pools{};
+    /// Never null where `pools` says something.
+    std::array<thread_cache*, size> caches{};
+    /// Pools that had no thread_cache left for this thread, by number.
+    std::array<std::uint32_t, size> refusals{};
+};
+inline thread_local constinit cache_links this_thread_caches{};
 }  // namespace detail
 
 /// Slots with magazines.
@@ -112,7 +115,7 @@ class alignas(cache_block) slot_pool {
             magazine* const top = own(cache->current);
             std::uint32_t n = top->size();
             while (n != 0) {
-                top->set_size(--n);
+                top->shrink_to(--n);
                 if (hand_out(slab_.level(), *top, n, meta, out)) [[likely]] {
                     return true;
                 }
@@ -144,7 +147,7 @@ class alignas(cache_block) slot_pool {
                     drop(*cache, top->entry(left));
                 }
             }
-            top->set_size(left);
+            top->shrink_to(left);
             if (got != n && !refill(*cache)) {
                 break;
             }
@@ -224,24 +227,29 @@ class alignas(cache_block) slot_pool {
             return false;
         }
         magazine& top = *own(cache->current);
-        const std::uint32_t n = top.size();
-        if (n == 0) [[unlikely]] {
-            return false;
+        std::uint32_t left = top.count.load(std::memory_order_relaxed) - 1;  // own word
+        std::uint32_t at = left;
+        if (static_cast<std::int32_t>(left) < 0) {  // none, or it travelled
+            at = left & ~magazine::travelled;
+            if (at >= magazine_capacity) [[unlikely]] {
+                return false;
+            }
+            left = at != 0 ? left : 0;
+            if (at >= prefetch_distance) {
+                prefetch_for_write(slab_.memory_ +
+                                   slot_index(top.entries[at - prefetch_distance]) * Stride);
+            }
         }
-        const std::uint64_t bits = top.entries[n - 1];
+        const std::uint64_t bits = top.entries[at];
         std::byte* const memory = slab_.memory_;
         header = std::launder(
             reinterpret_cast<slot_header*>(memory + std::size_t{slot_index(bits)} * Stride));
         // relaxed (all): see slab's invariant 2
         if (header->word.load(std::memory_order_relaxed) !=
-            slot_word::of_bits(bits, slot_state::free, top.parkers[n - 1])) [[unlikely]] {
+            slot_word::of_bits(bits, slot_state::free, top.parkers[at])) [[unlikely]] {
             return false;
         }
-        if (top.travelled != 0 && n > prefetch_distance) {
-            prefetch_for_write(memory +
-                               slot_index(top.entries[n - 1 - prefetch_distance]) * Stride);
-        }
-        top.set_size(n - 1);
+        top.count.store(left, std::memory_order_relaxed);  // own word
         header->meta.store(coarse_now_stamp() | cache->stamp | where, std::memory_order_relaxed);
         header->word.store(slot_word::of_bits(bits, slot_state::live), std::memory_order_relaxed);
         out = std::bit_cast<slot_ref>(bits);
@@ -265,11 +273,11 @@ class alignas(cache_block) slot_pool {
         const std::uint64_t life = bits & generation_bits;
         slot_header& header = *std::launder(reinterpret_cast<slot_header*>(&event) - 1);
         magazine& top = *own(cache->current);
-        const std::uint32_t n = top.size();
-        // relaxed (all): see slab's invariant 2
+        // relaxed (all): own word; the others: see slab's invariant 2
+        const std::uint32_t n = top.count.load(std::memory_order_relaxed);
         if (header.word.load(std::memory_order_relaxed) !=
                 slot_word::of_bits(life, slot_state::live) ||
-            n == cache->most) [[unlikely]] {
+            n >= cache->most) [[unlikely]] {  // full, or it travelled
             return false;
         }
         const std::uint32_t kind = event_traits<E>::kind(event);
@@ -305,16 +313,17 @@ class alignas(cache_block) slot_pool {
     void push_direct(slot_ref entry, std::uint16_t parker) noexcept;
 
     [[nodiscard]] thread_cache* this_cache() noexcept {
-        const std::uint32_t at = slab_.number_ & (detail::cache_links - 1);
-        return detail::this_thread_pools[at] == slab_.number_ ? detail::this_thread_caches[at]
-                                                              : attach();
+        detail::cache_links& links = detail::this_thread_caches;
+        const std::uint32_t at = slab_.number_ % detail::cache_links::size;
+        return links.pools[at] == slab_.number_ ? links.caches[at] : attach();
     }
     /// True if the calling thread has a cache here and the slab's mode is plain.
     [[nodiscard]] bool is_plain(thread_cache*& cache) const noexcept {
         const std::uint32_t key = slab::key_in(slab_.mode());
-        const std::uint32_t at = key & (detail::cache_links - 1);
-        cache = detail::this_thread_caches[at];
-        return detail::this_thread_pools[at] == key;
+        detail::cache_links& links = detail::this_thread_caches;
+        const std::uint32_t at = key % detail::cache_links::size;
+        cache = links.caches[at];
+        return links.pools[at] == key;
     }
     /// A put must look whether somebody waits for it, or whether the slot goes into quarantine.
     /// A level or a waiter is seen at one of the next puts.
@@ -343,7 +352,7 @@ class alignas(cache_block) slot_pool {
         const std::size_t stride = slab_.stride_;
         const std::uint64_t* entry = from.entries.data() + from.size();
         const std::uint16_t* parker = from.parkers.data() + from.size();
-        for (std::size_t i = 1; from.travelled != 0 && i <= n; ++i) {
+        for (std::size_t i = 1; from.has_travelled() && i <= n; ++i) {
             prefetch_for_write(memory +
                                slot_index(entry[-static_cast<std::ptrdiff_t>(i)]) * stride);
         }
@@ -363,15 +372,12 @@ class alignas(cache_block) slot_pool {
                               std::memory_order_relaxed);
             out[got] = std::bit_cast<slot_ref>(bits);
         }
-        if (got == from.size()) {
-            from.travelled = 0;  // what is put into it now is this thread's
-        }
         return got;
     }
     [[nodiscard]] bool hand_out(guard_level level, magazine& from, std::uint32_t at,
                                 std::uint64_t meta, slot_ref& out) noexcept {
         const slot_ref entry = from.entry(at);
-        if (from.travelled != 0 && at >= prefetch_distance) {
+        if (from.has_travelled() && at >= prefetch_distance) {
             prefetch_for_write(&slab_.header(from.entry(at - prefetch_distance).index));
         }
         out = entry;
