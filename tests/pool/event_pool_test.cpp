@@ -6,6 +6,7 @@
 #include <ropeway_test.hpp>
 
 #include <array>
+#include <thread>
 #include <type_traits>
 #include <vector>
 
@@ -180,4 +181,34 @@ TEST_CASE(
     REQUIRE(seen.last().kind == violation_kind::foreign_pointer);
     REQUIRE(pool.stats().recycled == 1);
     REQUIRE(pool.get());
+}
+
+TEST_CASE("events that another thread gave back come out once each, with returns in between") {
+    recycler back;
+    constexpr std::uint32_t slots = 512;
+    event_pool<market_event> pool{{.slots = slots, .magazine_entries = 16, .back = &back}};
+    std::uint64_t gets = 0;
+    for (int round = 0; round != 20; ++round) {
+        std::vector<pooled<market_event>> held(slots - 64);
+        std::vector<bool> seen(slots, false);
+        for (std::size_t i = 0; i != held.size(); ++i) {
+            held[i] = pool.get_for_overwrite();
+            REQUIRE(held[i]);
+            ++gets;
+            if (i % 37 == 36) {  // into a magazine that may have come through the depot
+                const slot_ref before = held[i].slot();
+                held[i].reset();
+                held[i] = pool.get_for_overwrite();
+                REQUIRE(held[i]);
+                ++gets;
+                REQUIRE(held[i].slot() == slot_ref{before.index, before.generation + 1});
+            }
+            REQUIRE_FALSE(seen[held[i].slot().index]);
+            seen[held[i].slot().index] = true;
+        }
+        REQUIRE(pool.stats().outstanding == held.size());
+        std::thread{[&] { held.clear(); }}.join();
+        REQUIRE(pool.stats().outstanding == 0);
+        REQUIRE(pool.stats().recycled == gets);
+    }
 }
