@@ -50,8 +50,8 @@ void fill_poison(std::byte* at, std::size_t capacity) noexcept {
 
 /// True if such a payload is the poison pattern throughout: one pass without a branch per word. Not
 /// watched by TSan: see first_change.
-__attribute__((no_sanitize("thread"))) bool is_poison(const std::byte* at,
-                                                      std::size_t capacity) noexcept {
+__attribute__((no_sanitize("thread"), noinline)) bool is_poison(const std::byte* at,
+                                                                std::size_t capacity) noexcept {
     const auto* const in = reinterpret_cast<const wide*>(at);
     wide changed = (in[0] ^ wide_poison) | (in[1] ^ wide_poison) | (in[2] ^ wide_poison);
     for (std::size_t i = 3; i != capacity / sizeof(wide); i += 4) {
@@ -88,6 +88,12 @@ __attribute__((no_sanitize("thread"))) std::size_t first_change(const std::byte*
         }
     }
     return bytes;
+}
+
+/// True of a free slot with this word and payload if nothing need be looked at more closely.
+bool surely_unchanged(std::uint64_t word, const std::byte* at, std::size_t capacity) noexcept {
+    return (word & slot_word::imaged) == 0 &&
+           ((word & slot_word::poisoned) == 0 || is_poison(at, capacity));
 }
 
 /// Up to 8 bytes from `offset`, lowest address first.
@@ -136,7 +142,7 @@ bool slab::unchanged(std::uint32_t index, std::uint64_t word, difference& change
     if ((word & slot_word::imaged) != 0) {
         should = image(index);
         bytes = ops_.payload_bytes;
-    } else if ((word & slot_word::poisoned) == 0 || is_poison(at, bytes)) [[likely]] {
+    } else if ((word & slot_word::poisoned) == 0) {
         return true;
     }
     const std::size_t offset = first_change(at, should, bytes);
@@ -194,7 +200,8 @@ bool slab::check_out_slow(slot_ref entry, std::uint64_t meta, std::uint32_t park
     }
     slot_header& h = header(entry.index);
     difference change{};
-    if (!unchanged(entry.index, word, change)) {
+    if (!surely_unchanged(word, slot(entry.index) + header_bytes, payload_capacity()) &&
+        !unchanged(entry.index, word, change)) {
         // release: pairs with claim_free's acquire of whoever meets an entry of it
         h.word.store(slot_word::of(entry, slot_state::retired), std::memory_order_release);
         report_changed(violation_kind::write_after_put, entry.index, word, change);
@@ -318,8 +325,7 @@ bool slab::verify(slot_ref entry) noexcept {
         (word & (slot_word::poisoned | slot_word::imaged)) == 0) {
         return true;
     }
-    difference change{};
-    if (unchanged(entry.index, word, change)) {
+    if (surely_unchanged(word, slot(entry.index) + header_bytes, payload_capacity())) {
         // Handed out or not meanwhile: there was nothing to be found. Spares nearly all calls the
         // two locked instructions below.
         return true;
@@ -331,6 +337,7 @@ bool slab::verify(slot_ref entry) noexcept {
                                       std::memory_order_relaxed)) {
         return true;
     }
+    difference change{};
     const bool fine = unchanged(entry.index, word, change);
     const std::uint64_t after = fine ? word : slot_word::of(entry, slot_state::retired);
     // release: the hand-out that waits for it may write to the payload after our reads.
