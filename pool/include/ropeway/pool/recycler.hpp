@@ -83,7 +83,7 @@ class recycler {
     void recycle_many(std::span<pooled<E>> events, site where = site::here()) {
         const std::uint64_t before = violations_of_this_thread();
         violation_policy policy = violation_policy::log_and_drop;
-        const std::uint64_t meta = make_meta(where.id(), thread_number(), coarse_now_ms());
+        const site_id id = where.id();
         std::size_t at = 0;
         while (at != events.size()) {
             if (!events[at]) {
@@ -97,7 +97,7 @@ class recycler {
                    events[at].pool_ == &pool) {
                 run[n++] = events[at++].let_go();
             }
-            return_n<E>(pool, run.data(), n, meta);
+            recycle_n<E>(pool, run.data(), n, id);
             if (pool.storage().policy() == violation_policy::throw_error) {
                 policy = violation_policy::throw_error;
             }
@@ -142,13 +142,20 @@ class recycler {
     template <event_type E>
     void recycle_n(slot_pool& pool, const slot_ref* held, std::size_t n,
                    site_id where = known_site::recycler) noexcept {
-        return_n<E>(pool, held, n, make_meta(where, thread_number(), coarse_now_ms()));
+        if (n != 0) {
+            recycle_one<E>(pool, held[0], where);  // keeps the sampling of durations
+        }
+        if (n > 1) {
+            return_rest<E>(pool, held + 1, n - 1,
+                           make_meta(where, thread_number(), coarse_now_ms()));
+        }
     }
     /// One return by workers: never throws. @return false if the guard objected.
     template <event_type E>
     bool recycle_one(slot_pool& pool, slot_ref held,
                      site_id where = known_site::recycler) noexcept {
-        return return_one<E>(pool, held, make_meta(where, thread_number(), coarse_now_ms()));
+        return pool.put_plain<E>(held, where) ||
+               return_one<E>(pool, held, make_meta(where, thread_number(), coarse_now_ms()));
     }
 
     /// Sums over the bound pools; takes the registry's lock.
@@ -206,14 +213,10 @@ class recycler {
         return return_to<E>(pool, *cache, held, meta);
     }
     template <event_type E>
-    static void return_n(slot_pool& pool, const slot_ref* held, std::size_t n,
-                         std::uint64_t meta) noexcept {
-        if (n == 0) {
-            return;
-        }
-        return_one<E>(pool, held[0], meta);  // keeps the sampling of durations
+    static void return_rest(slot_pool& pool, const slot_ref* held, std::size_t n,
+                            std::uint64_t meta) noexcept {
         thread_cache* const cache = pool.this_cache();
-        for (std::size_t i = 1; i != n;) {
+        for (std::size_t i = 0; i != n;) {
             if (cache == nullptr) [[unlikely]] {
                 return_direct<E>(pool, held[i++], meta);
                 continue;

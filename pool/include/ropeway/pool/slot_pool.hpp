@@ -300,6 +300,17 @@ class alignas(cache_block) slot_pool {
         return true;
     }
 
+    /// The same for a reference, which may name no slot.
+    template <event_type E>
+    [[nodiscard]] bool put_plain(slot_ref held, site_id where) noexcept {
+        if (held.index >= slab_.slots_) [[unlikely]] {
+            return false;
+        }
+        // The payload if the mode is plain, and else not looked at.
+        std::byte* const payload = slab_.slot(held.index) + slab::header_bytes;
+        return put_plain<E>(*std::launder(reinterpret_cast<E*>(payload)), held, where);
+    }
+
     void push(thread_cache& cache, slot_ref entry, std::uint16_t parker) noexcept {
         magazine* const top = own(cache.current);
         const std::uint32_t n = top->size();
