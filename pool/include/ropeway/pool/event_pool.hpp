@@ -137,6 +137,10 @@ class event_pool {
     };
     [[nodiscard, gnu::noinline]] static taken take_slowly(slot_pool& from, site_id where) noexcept {
         slot_ref slot;
+        slot_header* header = nullptr;
+        if (from.at_sampled() && from.template get_unsampled<slot_bytes<E>>(where, header, slot)) {
+            return {std::launder(reinterpret_cast<E*>(header + 1)), slot};
+        }
         if (!from.get(slot, make_meta(where, thread_number(), coarse_now_ms()))) {
             return {};
         }

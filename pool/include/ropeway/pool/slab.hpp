@@ -311,6 +311,10 @@ class alignas(cache_block) slab {
     /// `degenerate` was used: payloads may lie elsewhere, for ever.
     static constexpr std::uint64_t own_allocations = std::uint64_t{1} << 41;
 
+    /// The mode of `sampled` with nothing else to be looked at.
+    static constexpr std::uint64_t sampled_mode =
+        (static_cast<std::uint64_t>(guard_level::sampled) << level_shift) | no_key;
+
     /// relaxed: a changed level takes effect at each thread's next operation
     [[nodiscard]] std::uint64_t mode() const noexcept {
         return mode_.load(std::memory_order_relaxed);
@@ -387,6 +391,14 @@ class alignas(cache_block) slab {
     void end_heap_life(std::uint32_t index) noexcept;
     void compare_seal(const return_request& request, std::uint64_t word) noexcept;
     void verify_previous(slot_ref released) noexcept;
+    /// Counts a get that is not the sampled one. @return false: it is; sample_now() will say so.
+    [[nodiscard]] static bool skip_sample() noexcept {
+        if (detail::until_sample == 1) [[unlikely]] {
+            return false;
+        }
+        --detail::until_sample;
+        return true;
+    }
     [[nodiscard]] static bool sample_now() noexcept {
         if (--detail::until_sample != 0) [[likely]] {
             return false;

@@ -226,7 +226,19 @@ class alignas(cache_block) slot_pool {
         if (!is_plain(cache)) [[unlikely]] {
             return false;
         }
-        magazine& top = *own(cache->current);
+        return get_from<Stride>(*cache, where, header, out);
+    }
+    /// The same at `sampled`, for all gets but one in 1024.
+    template <std::size_t Stride>
+    [[nodiscard]] bool get_unsampled(site_id where, slot_header*& header, slot_ref& out) noexcept {
+        thread_cache* cache = nullptr;
+        return is_sampled(cache) && slab::skip_sample() &&
+               get_from<Stride>(*cache, where, header, out);
+    }
+    template <std::size_t Stride>
+    [[nodiscard]] bool get_from(thread_cache& cache, site_id where, slot_header*& header,
+                                slot_ref& out) noexcept {
+        magazine& top = *own(cache.current);
         std::uint32_t left = top.count.load(std::memory_order_relaxed) - 1;  // own word
         std::uint32_t at = left;
         if (static_cast<std::int32_t>(left) < 0) {  // none, or it travelled
@@ -250,7 +262,7 @@ class alignas(cache_block) slot_pool {
             return false;
         }
         top.count.store(left, std::memory_order_relaxed);  // own word
-        header->meta.store(coarse_now_stamp() | cache->stamp | where, std::memory_order_relaxed);
+        header->meta.store(coarse_now_stamp() | cache.stamp | where, std::memory_order_relaxed);
         header->word.store(slot_word::of_bits(bits, slot_state::live), std::memory_order_relaxed);
         out = std::bit_cast<slot_ref>(bits);
         if (header == nullptr) {
@@ -269,33 +281,38 @@ class alignas(cache_block) slot_pool {
         if (!is_plain(cache)) [[unlikely]] {
             return false;
         }
+        return put_to<E>(*cache, event, held, where);
+    }
+    template <event_type E>
+    [[nodiscard]] bool put_to(thread_cache& cache, E& event, slot_ref held,
+                              site_id where) noexcept {
         const std::uint64_t bits = slot_bits(held);
         const std::uint64_t life = bits & generation_bits;
         slot_header& header = *std::launder(reinterpret_cast<slot_header*>(&event) - 1);
-        magazine& top = *own(cache->current);
+        magazine& top = *own(cache.current);
         // relaxed (all): own word; the others: see slab's invariant 2
         const std::uint32_t n = top.count.load(std::memory_order_relaxed);
         if (header.word.load(std::memory_order_relaxed) !=
                 slot_word::of_bits(life, slot_state::live) ||
-            n >= cache->most) [[unlikely]] {  // full, or it travelled
+            n >= cache.most) [[unlikely]] {  // full, or it travelled
             return false;
         }
         const std::uint32_t kind = event_traits<E>::kind(event);
         if (kind >= max_event_kinds) [[unlikely]] {
             return false;
         }
-        if (--cache->until_timed == 0) [[unlikely]] {
-            cache->until_timed = 1;
+        if (--cache.until_timed == 0) [[unlikely]] {
+            cache.until_timed = 1;
             return false;
         }
-        cache->recycled[kind].add(1);
+        cache.recycled[kind].add(1);
         if constexpr (!std::is_trivially_copyable_v<E>) {
             event_traits<E>::reset(event);
         }
-        header.meta.store(coarse_now_stamp() | cache->stamp | where, std::memory_order_relaxed);
-        header.word.store(life + cache->put_step, std::memory_order_relaxed);
+        header.meta.store(coarse_now_stamp() | cache.stamp | where, std::memory_order_relaxed);
+        header.word.store(life + cache.put_step, std::memory_order_relaxed);
         top.entries[n] = bits + one_generation;
-        top.parkers[n] = cache->thread;
+        top.parkers[n] = cache.thread;
         top.set_size(n + 1);
         return true;
     }
@@ -306,10 +323,22 @@ class alignas(cache_block) slot_pool {
         if (held.index >= slab_.slots_) [[unlikely]] {
             return false;
         }
-        // The payload if the mode is plain, and else not looked at.
-        std::byte* const payload = slab_.slot(held.index) + slab::header_bytes;
-        return put_plain<E>(*std::launder(reinterpret_cast<E*>(payload)), held, where);
+        return put_plain<E>(*payload_here<E>(held), held, where);
     }
+    /// The same at `sampled`: what is to be treated as at `full` carries a flag in its word.
+    template <event_type E>
+    [[nodiscard]] bool put_unsampled(slot_ref held, site_id where) noexcept {
+        thread_cache* cache = nullptr;
+        return held.index < slab_.slots_ && is_sampled(cache) &&
+               put_to<E>(*cache, *payload_here<E>(held), held, where);
+    }
+    /// Where a slot's payload is unless `degenerate` was used; otherwise not to be looked at.
+    template <event_type E>
+    [[nodiscard]] E* payload_here(slot_ref held) const noexcept {
+        return std::launder(reinterpret_cast<E*>(slab_.slot(held.index) + slab::header_bytes));
+    }
+    /// True where put_unsampled() and get_unsampled() may do something.
+    [[nodiscard]] bool at_sampled() const noexcept { return slab_.mode() == slab::sampled_mode; }
 
     void push(thread_cache& cache, slot_ref entry, std::uint16_t parker) noexcept {
         magazine* const top = own(cache.current);
@@ -335,6 +364,13 @@ class alignas(cache_block) slot_pool {
         const std::uint32_t at = key % detail::cache_links::size;
         cache = links.caches[at];
         return links.pools[at] == key;
+    }
+    /// True if it has one and the mode were plain but for the level `sampled`.
+    [[nodiscard]] bool is_sampled(thread_cache*& cache) const noexcept {
+        detail::cache_links& links = detail::this_thread_caches;
+        const std::uint32_t at = slab_.number_ % detail::cache_links::size;
+        cache = links.caches[at];
+        return at_sampled() && links.pools[at] == slab_.number_;
     }
     /// A put must look whether somebody waits for it, or whether the slot goes into quarantine.
     /// A level or a waiter is seen at one of the next puts.
