@@ -113,7 +113,8 @@ slot_pool::~slot_pool() {
 thread_cache* slot_pool::attach() noexcept {
     detail::cache_links& links = detail::this_thread_caches;
     const std::uint32_t at = slab_.number_ % detail::cache_links::size;
-    if (links.refusals[at] == slab_.number_) {
+    // The last of all numbers would look like something else in a key: no links for them.
+    if (links.refusals[at] == slab_.number_ || slab_.number_ >= slab::no_number) {
         return nullptr;
     }
     thread_cache* const cache = pool_registry::instance().attach(*this);

@@ -194,9 +194,6 @@ class recycler {
     template <event_type E>
     [[gnu::noinline]] static void give_back_slowly(slot_pool& from, slot_ref held,
                                                    site_id where) noexcept {
-        if (from.at_sampled() && from.template put_unsampled<E>(held, where)) {
-            return;
-        }
         return_one<E>(from, held, make_meta(where, thread_number(), coarse_now_ms()));
     }
 

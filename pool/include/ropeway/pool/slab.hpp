@@ -304,6 +304,11 @@ class alignas(cache_block) slab {
     // key, is the slab's number as long as nothing does, so that one load and one compare with what
     // a thread knows a pool by tell that all is plain.
     static constexpr std::uint32_t no_key = 0xFFFF'FFFF;
+    /// In a key: gets are not plain, returns are. For `sampled`, where what is to be treated as at
+    /// `full` carries a flag in its word when it comes back.
+    static constexpr std::uint32_t watched_gets = 0x8000'0000;
+    /// This number and larger ones are no keys.
+    static constexpr std::uint32_t no_number = no_key & ~watched_gets;
     static constexpr unsigned level_shift = 32;
     static constexpr std::uint64_t level_mask = std::uint64_t{0xFF} << level_shift;
     /// Somebody waits for a slot; set by the slot_pool.
@@ -312,8 +317,8 @@ class alignas(cache_block) slab {
     static constexpr std::uint64_t own_allocations = std::uint64_t{1} << 41;
 
     /// The mode of `sampled` with nothing else to be looked at.
-    static constexpr std::uint64_t sampled_mode =
-        (static_cast<std::uint64_t>(guard_level::sampled) << level_shift) | no_key;
+    static constexpr std::uint64_t sampled_mode = static_cast<std::uint64_t>(guard_level::sampled)
+                                                  << level_shift;
 
     /// relaxed: a changed level takes effect at each thread's next operation
     [[nodiscard]] std::uint64_t mode() const noexcept {

@@ -278,7 +278,7 @@ class alignas(cache_block) slot_pool {
     template <event_type E>
     [[nodiscard]] bool put_plain(E& event, slot_ref held, site_id where) noexcept {
         thread_cache* cache = nullptr;
-        if (!is_plain(cache)) [[unlikely]] {
+        if (!is_plain(cache, ~slab::watched_gets)) [[unlikely]] {
             return false;
         }
         return put_to<E>(*cache, event, held, where);
@@ -325,20 +325,15 @@ class alignas(cache_block) slot_pool {
         }
         return put_plain<E>(*payload_here<E>(held), held, where);
     }
-    /// The same at `sampled`: what is to be treated as at `full` carries a flag in its word.
-    template <event_type E>
-    [[nodiscard]] bool put_unsampled(slot_ref held, site_id where) noexcept {
-        thread_cache* cache = nullptr;
-        return held.index < slab_.slots_ && is_sampled(cache) &&
-               put_to<E>(*cache, *payload_here<E>(held), held, where);
-    }
     /// Where a slot's payload is unless `degenerate` was used; otherwise not to be looked at.
     template <event_type E>
     [[nodiscard]] E* payload_here(slot_ref held) const noexcept {
         return std::launder(reinterpret_cast<E*>(slab_.slot(held.index) + slab::header_bytes));
     }
-    /// True where put_unsampled() and get_unsampled() may do something.
-    [[nodiscard]] bool at_sampled() const noexcept { return slab_.mode() == slab::sampled_mode; }
+    /// True where get_unsampled() may do something.
+    [[nodiscard]] bool at_sampled() const noexcept {
+        return (slab_.mode() & ~std::uint64_t{slab::no_key}) == slab::sampled_mode;
+    }
 
     void push(thread_cache& cache, slot_ref entry, std::uint16_t parker) noexcept {
         magazine* const top = own(cache.current);
@@ -357,9 +352,11 @@ class alignas(cache_block) slot_pool {
         const std::uint32_t at = slab_.number_ % detail::cache_links::size;
         return links.pools[at] == slab_.number_ ? links.caches[at] : attach();
     }
-    /// True if the calling thread has a cache here and the slab's mode is plain.
-    [[nodiscard]] bool is_plain(thread_cache*& cache) const noexcept {
-        const std::uint32_t key = slab::key_in(slab_.mode());
+    /// True if the calling thread has a cache here and the slab's mode is plain, as far as `mask`
+    /// looks at its key.
+    [[nodiscard]] bool is_plain(thread_cache*& cache,
+                                std::uint32_t mask = slab::no_key) const noexcept {
+        const std::uint32_t key = slab::key_in(slab_.mode()) & mask;
         detail::cache_links& links = detail::this_thread_caches;
         const std::uint32_t at = key % detail::cache_links::size;
         cache = links.caches[at];
