@@ -273,8 +273,9 @@ class alignas(cache_block) slot_pool {
 
     // The way back; the recycler's alone.
 
-    /// The return of nearly always, of an event that a handle holds: up to `guard`, to a magazine
-    /// with room. @return false: nothing was done; the other functions do what is to be done.
+    /// The return of nearly always, of an event that a handle holds: up to `sampled`, where what is
+    /// to be treated as at `full` carries a flag in its word; to a magazine with room.
+    /// @return false: nothing was done; the other functions do what is to be done.
     template <event_type E>
     [[nodiscard]] bool put_plain(E& event, slot_ref held, site_id where) noexcept {
         thread_cache* cache = nullptr;
