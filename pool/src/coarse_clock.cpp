@@ -15,7 +15,8 @@ std::uint32_t advance_coarse_clock() noexcept {
     const auto now = static_cast<std::uint32_t>(ms.count());
     if (now != coarse_now_ms()) {
         // relaxed: see coarse_now_ms; two threads may write in either order, a millisecond apart
-        detail::coarse_clock.now_ms.store(now, std::memory_order_relaxed);
+        detail::coarse_clock.stamp.store(std::uint64_t{now} << detail::coarse_stamp_shift,
+                                         std::memory_order_relaxed);
     }
     return now;
 }

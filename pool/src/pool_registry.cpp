@@ -25,7 +25,7 @@ struct thread_end {
     ~thread_end() {
         // Later destructors of this thread still get and put, through the depot.
         this_thread_ended = true;
-        detail::this_thread_caches.fill({});
+        detail::this_thread_caches.pools.fill(0);
         pool_registry::instance().thread_ends(token);
     }
 };

@@ -145,10 +145,24 @@ bool slab::set_level(guard_level level) noexcept {
     if (!make_tables(level)) {
         return false;
     }
-    // release: whoever sees the level may also see the tables; who sees only the level (relaxed)
-    // asks for the tables by acquire loads and does without what it does not find
-    level_.store(level, std::memory_order_release);
+    change_mode(level_mask, (static_cast<std::uint64_t>(level) << level_shift) |
+                                (level == guard_level::degenerate ? own_allocations : 0));
     return true;
+}
+
+void slab::change_mode(std::uint64_t clear, std::uint64_t set) noexcept {
+    std::uint64_t before = mode();
+    std::uint64_t after = 0;
+    do {
+        after = (before & ~clear) | set;
+        const bool plain = level_in(after) <= guard_level::sampled &&
+                           (after & (someone_waits | own_allocations)) == 0 && number_ < no_number;
+        const std::uint32_t gets = level_in(after) == guard_level::sampled ? watched_gets : 0;
+        after = (after & ~std::uint64_t{no_key}) | (plain ? number_ | gets : no_key);
+        // release: whoever sees the level may also see the tables; who sees only the level
+        // (relaxed) asks for the tables by acquire loads and does without what it does not find
+    } while (!mode_.compare_exchange_weak(before, after, std::memory_order_release,
+                                          std::memory_order_relaxed));
 }
 
 std::byte* slab::image(std::uint32_t index) const noexcept {

@@ -29,10 +29,11 @@ void slab::note(slot_ref life, slot_action action, std::uint64_t meta,
     record.meta.store(said, std::memory_order_relaxed);
     record.life.store((std::uint64_t{life.generation} << 32) | static_cast<std::uint64_t>(action),
                       std::memory_order_relaxed);
-    std::array<const void*, stack_frames> frames;
-    detail::walk_stack(frames);
-    for (std::size_t i = 0; i != frames.size(); ++i) {
-        of.stack[i].store(frames[i], std::memory_order_relaxed);
+    const std::size_t frames = detail::walk_frames_only(
+        of.stack, reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)));
+    if (frames != of.stack.size()) {
+        of.stack[frames].store(nullptr,
+                               std::memory_order_relaxed);  // the end; older ones behind it
     }
 }
 
@@ -71,6 +72,9 @@ violation slab::begin_report(violation_kind kind, slot_ref held) noexcept {
               });
     for (std::size_t i = 0; i != of.stack.size(); ++i) {
         report.first_stack[i] = of.stack[i].load(std::memory_order_relaxed);
+        if (report.first_stack[i] == nullptr) {
+            break;  // note() wrote no more
+        }
     }
     return report;
 }

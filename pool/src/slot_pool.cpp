@@ -85,9 +85,7 @@ slot_pool::slot_pool(slot_pool_params params)
 
 slot_pool::slot_pool(slot_pool_params params, checked_tag)
     : slab_(reserve(params)),
-      serial_(slab_.number()),
       magazine_entries_(params.magazine_entries),
-      attention_(params.storage.guard >= guard_level::full ? std::uint32_t{quarantining} : 0U),
       params_(std::move(params)),
       shells_(shells_for(params_)),
       magazines_(std::make_unique<magazine[]>(shells_)),
@@ -113,8 +111,19 @@ slot_pool::~slot_pool() {
 }
 
 thread_cache* slot_pool::attach() noexcept {
+    detail::cache_links& links = detail::this_thread_caches;
+    const std::uint32_t at = slab_.number_ % detail::cache_links::size;
+    // The last of all numbers would look like something else in a key: no links for them.
+    if (links.refusals[at] == slab_.number_ || slab_.number_ >= slab::no_number) {
+        return nullptr;
+    }
     thread_cache* const cache = pool_registry::instance().attach(*this);
-    detail::this_thread_caches[serial_ & (detail::cache_links - 1)] = {serial_, cache};
+    if (cache == nullptr) {
+        links.refusals[at] = slab_.number_;
+        return nullptr;
+    }
+    links.pools[at] = slab_.number_;
+    links.caches[at] = cache;
     return cache;
 }
 
@@ -142,6 +151,9 @@ thread_cache* slot_pool::adopt_cache(std::uint64_t owner) noexcept {
         }
     }
     cache->thread = thread_number();
+    cache->stamp = make_meta(0, cache->thread, 0);
+    cache->put_step = one_generation + slot_word::make(0, slot_state::free, 0, cache->thread);
+    cache->most = magazine_entries_;
     cache->owner = owner;
     equip(*cache);
     free->store(cache, std::memory_order_release);  // pairs with the acquire loads of reports
@@ -197,7 +209,7 @@ magazine* slot_pool::take_full() noexcept {
     }
     magazine& shell = magazines_[n];
     depot_slots_.fetch_sub(shell.size(), std::memory_order_relaxed);  // relaxed: a count
-    shell.travelled = 1;
+    shell.mark_travelled();
     for (std::uint32_t i = 0, at = shell.size(); i != prefetch_distance && at != 0; ++i) {
         prefetch_for_write(&slab_.header(shell.entry(--at).index));
     }
@@ -231,7 +243,6 @@ bool slot_pool::load(thread_cache& cache, std::atomic<magazine*>& which) noexcep
         store_shell(*before);
         cache.net_in.add(shell->size());
     } else {
-        before->travelled = 0;
         const std::uint32_t n = carve(*before, magazine_entries_);
         cache.net_in.add(n);
         if (n == 0) {
@@ -250,9 +261,9 @@ bool slot_pool::refill(thread_cache& cache) noexcept {
         cache.previous.store(empty, std::memory_order_release);
         return true;
     }
-    // relaxed (both): the quarantine is this thread's; the level may be seen at the next refill
+    // relaxed: the quarantine is this thread's
     const bool quarantined = cache.waiting.load(std::memory_order_relaxed) != 0;
-    if (quarantined && (attention_.load(std::memory_order_relaxed) & quarantining) == 0) {
+    if (quarantined && !quarantines(slab_.mode())) {  // the level may be seen at the next refill
         leave_quarantine(cache, 0);
         return true;
     }
@@ -285,7 +296,6 @@ void slot_pool::insert(thread_cache& cache, slot_ref entry, std::uint16_t parker
             cache.net_in.add(std::uint64_t{0} - other->size());
             store_shell(*other);
             other = take_shell();
-            other->travelled = 0;
             cache.net_in.add(other->size());
         }
         cache.previous.store(top, std::memory_order_release);  // pairs with parked()
@@ -298,14 +308,14 @@ void slot_pool::insert(thread_cache& cache, slot_ref entry, std::uint16_t parker
 }
 
 void slot_pool::push_slow(thread_cache& cache, slot_ref entry, std::uint16_t parker) noexcept {
-    const std::uint32_t wanted = attention_.load(std::memory_order_relaxed);  // see push()
-    if ((wanted & quarantining) != 0 && params_.quarantine != 0) {
+    const std::uint64_t mode = slab_.mode();
+    if (quarantines(mode) && params_.quarantine != 0) {
         quarantine(cache, entry, parker);
     } else {
         leave_quarantine(cache, 0);
         insert(cache, entry, parker);
     }
-    if ((wanted & someone_waits) != 0 && own(cache.current)->size() != 0) {
+    if ((mode & slab::someone_waits) != 0 && own(cache.current)->size() != 0) {
         hand_over(cache, cache.current);
     }
 }
@@ -396,18 +406,7 @@ void slot_pool::drop(thread_cache& cache, slot_ref entry) noexcept {
     }
 }
 
-bool slot_pool::set_guard(guard_level level) noexcept {
-    if (!slab_.set_level(level)) {
-        return false;
-    }
-    // relaxed (both): seen at one of each thread's next puts
-    if (level >= guard_level::full) {
-        attention_.fetch_or(quarantining, std::memory_order_relaxed);
-    } else {
-        attention_.fetch_and(~std::uint32_t{quarantining}, std::memory_order_relaxed);
-    }
-    return true;
-}
+bool slot_pool::set_guard(guard_level level) noexcept { return slab_.set_level(level); }
 
 void slot_pool::note_high_water() noexcept {
     // relaxed (all): a number for reports; the depot's counts are a moment apart

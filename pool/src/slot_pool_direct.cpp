@@ -103,8 +103,8 @@ bool slot_pool::wait_for_slot(slot_ref& out, std::uint64_t meta) noexcept {
     waiters_.fetch_add(1, std::memory_order_relaxed);  // relaxed: the bit below is what others see
     bool got = false;
     for (std::uint32_t tries = 0; !got; ++tries) {
-        // relaxed: puts see it sooner or later; set anew each time, since the last waiter clears it
-        attention_.fetch_or(someone_waits, std::memory_order_relaxed);
+        // Puts see it sooner or later; set anew each time, since the last waiter clears it.
+        slab_.change_mode(0, slab::someone_waits);
         got = try_get(out, meta);
         if (got || clock::now() >= deadline) {
             break;
@@ -116,7 +116,7 @@ bool slot_pool::wait_for_slot(slot_ref& out, std::uint64_t meta) noexcept {
         }
     }
     if (waiters_.fetch_sub(1, std::memory_order_relaxed) == 1) {  // relaxed: as above
-        attention_.fetch_and(~std::uint32_t{someone_waits}, std::memory_order_relaxed);
+        slab_.change_mode(slab::someone_waits, 0);
     }
     return got;
 }

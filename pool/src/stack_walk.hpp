@@ -32,9 +32,10 @@ inline thread_local constinit std::uintptr_t stack_top = 0;
 /// The same for the function that calls it, short and inlined, into words that other threads may
 /// read meanwhile: return addresses from `frame` on, which is that function's frame. Junk in a
 /// register that holds no frame pointer ends the walk, or gives an address that means nothing.
+/// @return how many; what stands behind them is as it was.
 template <std::size_t N>
-ROPEWAY_WALK inline void walk_frames(std::array<std::atomic<const void*>, N>& out,
-                                     std::uintptr_t frame) noexcept {
+ROPEWAY_WALK inline std::size_t walk_frames_only(std::array<std::atomic<const void*>, N>& out,
+                                                 std::uintptr_t frame) noexcept {
     if (stack_top == 0) [[unlikely]] {
         find_stack_top();
     }
@@ -49,8 +50,15 @@ ROPEWAY_WALK inline void walk_frames(std::array<std::atomic<const void*>, N>& ou
         before = frame;
         frame = reinterpret_cast<std::uintptr_t>(words[0]);
     }
-    for (; n != N; ++n) {
-        out[n].store(nullptr, std::memory_order_relaxed);  // relaxed: the same
+    return n;
+}
+
+/// The same, with 0 behind the last one in all that is left.
+template <std::size_t N>
+ROPEWAY_WALK inline void walk_frames(std::array<std::atomic<const void*>, N>& out,
+                                     std::uintptr_t frame) noexcept {
+    for (std::size_t n = walk_frames_only(out, frame); n != N; ++n) {
+        out[n].store(nullptr, std::memory_order_relaxed);  // relaxed: addresses for a report
     }
 }
 #undef ROPEWAY_WALK

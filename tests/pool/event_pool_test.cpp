@@ -5,6 +5,8 @@
 
 #include <ropeway_test.hpp>
 
+#include <array>
+#include <thread>
 #include <type_traits>
 #include <vector>
 
@@ -16,6 +18,8 @@ using namespace ropeway_test;
 static_assert(!std::is_copy_constructible_v<pooled<market_event>>);
 static_assert(std::is_nothrow_move_constructible_v<pooled<market_event>>);
 static_assert(std::is_nothrow_move_assignable_v<pooled<market_event>>);
+static_assert(sizeof(pooled<market_event>) ==
+              24);  // event, pool and slot; rings of handles hold it
 
 // There is no way back but the recycler: no pool has a public put.
 template <class T>
@@ -132,4 +136,79 @@ TEST_CASE("warmed-up pools work with all memory parameters") {
     REQUIRE(pool.get());
     REQUIRE_NOTHROW(pool.slots().storage().warm_up({.prefault = true}, 256));
     REQUIRE(pool.memory_report().slot_bytes == 256 * 128);
+}
+
+TEST_CASE("a handle of any guard level goes back at any other, and its event stays whole") {
+    constexpr std::array levels{guard_level::off, guard_level::guard, guard_level::sampled,
+                                guard_level::full, guard_level::degenerate};
+    const recorder seen;
+    for (const guard_level taken : levels) {
+        for (const guard_level returned : levels) {
+            recycler back;
+            event_pool<market_event> pool{{.guard = taken, .back = &back}};
+            for (std::uint64_t life = 0; life != 3; ++life) {
+                auto event = pool.get();
+                event->kind = event_kind::quote;
+                event->user = life;
+                REQUIRE(pool.set_guard(returned));
+                REQUIRE(event->user == life);
+                auto other = pool.get();
+                other->kind = event_kind::ticker;
+                REQUIRE(pool.set_guard(taken));
+                event.reset();
+            }
+            CAPTURE(to_string(taken), to_string(returned));
+            REQUIRE(pool.stats().outstanding == 0);
+            REQUIRE(pool.stats().recycled_by_kind[1] == 3);
+            REQUIRE(pool.stats().recycled_by_kind[3] == 3);
+            REQUIRE(seen.count() == 0);
+        }
+    }
+}
+
+TEST_CASE(
+    "a reference that names no slot is reported when its handle goes back, and nothing else") {
+    const recorder seen;
+    recycler back;
+    event_pool<market_event> pool{{.slots = 64, .back = &back}};
+    pool.get().reset();
+    for (const std::uint32_t index : {64U, 1U << 20, 0xFFFF'FFFFU}) {
+        auto nothing = back.adopt<market_event>(pool.slots(), {index, 0});
+        REQUIRE(nothing);
+        REQUIRE(nothing.slot() == slot_ref{index, 0});
+    }
+    REQUIRE(seen.count() == 3);
+    REQUIRE(seen.last().kind == violation_kind::foreign_pointer);
+    REQUIRE(pool.stats().recycled == 1);
+    REQUIRE(pool.get());
+}
+
+TEST_CASE("events that another thread gave back come out once each, with returns in between") {
+    recycler back;
+    constexpr std::uint32_t slots = 512;
+    event_pool<market_event> pool{{.slots = slots, .magazine_entries = 16, .back = &back}};
+    std::uint64_t gets = 0;
+    for (int round = 0; round != 20; ++round) {
+        std::vector<pooled<market_event>> held(slots - 64);
+        std::vector<bool> seen(slots, false);
+        for (std::size_t i = 0; i != held.size(); ++i) {
+            held[i] = pool.get_for_overwrite();
+            REQUIRE(held[i]);
+            ++gets;
+            if (i % 37 == 36) {  // into a magazine that may have come through the depot
+                const slot_ref before = held[i].slot();
+                held[i].reset();
+                held[i] = pool.get_for_overwrite();
+                REQUIRE(held[i]);
+                ++gets;
+                REQUIRE(held[i].slot() == slot_ref{before.index, before.generation + 1});
+            }
+            REQUIRE_FALSE(seen[held[i].slot().index]);
+            seen[held[i].slot().index] = true;
+        }
+        REQUIRE(pool.stats().outstanding == held.size());
+        std::thread{[&] { held.clear(); }}.join();
+        REQUIRE(pool.stats().outstanding == 0);
+        REQUIRE(pool.stats().recycled == gets);
+    }
 }

@@ -88,12 +88,15 @@ class event_pool {
     /// As get(), but with unspecified content (a type that is not trivially copyable: as reset()
     /// left it). For callers that write every field.
     [[nodiscard]] pooled<E> get_for_overwrite(site where = site::here()) noexcept {
+        const site_id id = where.id();
+        slot_pool& from = *slots_;
         slot_ref slot;
-        const std::uint64_t meta = make_meta(where.id(), thread_number(), coarse_now_ms());
-        if (!slots_->get(slot, meta)) [[unlikely]] {
-            return {};
+        slot_header* header = nullptr;
+        if (from.template get_plain<slot_bytes<E>>(id, header, slot)) [[likely]] {
+            return {std::launder(reinterpret_cast<E*>(header + 1)), &from, slot};
         }
-        return {static_cast<E*>(slots_->payload(slot.index)), {slots_.get(), back_, slot}};
+        const taken other = take_slowly(from, id);
+        return {other.event, &from, other.slot};
     }
 
     /// The event of a ticket if it is still the same one; else nullptr and violation stale_read.
@@ -127,6 +130,23 @@ class event_pool {
     [[nodiscard]] ropeway::memory_report memory_report() const noexcept { return slots_->memory(); }
 
   private:
+    /// What fits in two registers: a handle would go through memory.
+    struct taken {
+        E* event = nullptr;
+        slot_ref slot{};
+    };
+    [[nodiscard, gnu::noinline]] static taken take_slowly(slot_pool& from, site_id where) noexcept {
+        slot_ref slot;
+        slot_header* header = nullptr;
+        if (from.at_sampled() && from.template get_unsampled<slot_bytes<E>>(where, header, slot)) {
+            return {std::launder(reinterpret_cast<E*>(header + 1)), slot};
+        }
+        if (!from.get(slot, make_meta(where, thread_number(), coarse_now_ms()))) {
+            return {};
+        }
+        return {static_cast<E*>(from.payload(slot.index)), slot};
+    }
+
     recycler* back_;                    ///< constant after construction
     std::unique_ptr<slot_pool> slots_;  ///< constant after construction
 };

@@ -21,8 +21,12 @@ inline constexpr std::uint32_t magazine_capacity = 64;
 
 /// Entries on top of each other; `parkers` says which thread put each of them.
 struct alignas(cache_block) magazine {
-    std::atomic<std::uint32_t> count{0};  ///< written by the holder
-    std::uint32_t travelled = 0;          ///< came through the depot: headers are in other caches
+    /// In `count`: it came through the depot, so that headers are in other caches; until it is
+    /// empty or something is put into it. There, because a get then learns from one load that it is
+    /// neither empty nor this.
+    static constexpr std::uint32_t travelled = std::uint32_t{1} << 31;
+
+    std::atomic<std::uint32_t> count{0};                     ///< written by the holder
     std::array<std::uint64_t, magazine_capacity> entries{};  ///< packed slot_refs
     std::array<std::uint16_t, magazine_capacity> parkers{};
 
@@ -35,20 +39,35 @@ struct alignas(cache_block) magazine {
         parkers[at] = parker;
     }
 
+    // relaxed (all below): own word, or a report; single writer
     [[nodiscard]] std::uint32_t size() const noexcept {
-        return count.load(std::memory_order_relaxed);  // relaxed: own word, or a report
+        return count.load(std::memory_order_relaxed) & ~travelled;
     }
-    void set_size(std::uint32_t n) noexcept {
-        count.store(n, std::memory_order_relaxed);  // relaxed: single writer
+    [[nodiscard]] bool has_travelled() const noexcept {
+        return (count.load(std::memory_order_relaxed) & travelled) != 0;
     }
+    /// After puts, or to forget that it travelled.
+    void set_size(std::uint32_t n) noexcept { count.store(n, std::memory_order_relaxed); }
+    /// After gets: what is left travelled if it had.
+    void shrink_to(std::uint32_t n) noexcept {
+        const std::uint32_t before = count.load(std::memory_order_relaxed);
+        count.store(n != 0 ? n | (before & travelled) : 0, std::memory_order_relaxed);
+    }
+    /// Requires one that is not empty.
+    void mark_travelled() noexcept { count.store(size() | travelled, std::memory_order_relaxed); }
 };
 
 /// A counter with one writer at a time, readable by all.
 class owned_counter {
   public:
     void add(std::uint64_t n) noexcept {
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+        // The same as below in one instruction instead of four, which compilers do not make of it.
+        __asm__("addq %1, %0" : "+m"(value_) : "er"(n) : "cc");
+#else
         // relaxed (both): single writer, so load and store need not be one operation
         value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+#endif
     }
     [[nodiscard]] std::uint64_t get() const noexcept {
         return value_.load(std::memory_order_relaxed);  // relaxed: a number for a report
@@ -61,12 +80,18 @@ class owned_counter {
 inline constexpr std::size_t duration_buckets = 32;
 inline constexpr std::uint32_t max_quarantine = 64;
 
+/// Of so many returns of a thread one is timed.
+inline constexpr std::uint32_t timed_every = 1024;
+
 /// What one thread keeps for one pool. Written by that thread; adopted by another after it ended.
 struct alignas(cache_block) thread_cache {
     std::atomic<magazine*> current{nullptr};
     std::atomic<magazine*> previous{nullptr};
-    std::uint16_t thread = 0;
-    std::uint32_t calls = 0;  ///< returns, for sampling their duration
+    std::uint64_t stamp = 0;     ///< the thread's part of a header's meta
+    std::uint64_t put_step = 0;  ///< from a slot's life to its next one, put by this thread
+    std::uint16_t thread = 0;    ///< who keeps it, as slots say
+    std::uint32_t most = 0;      ///< entries that a magazine takes
+    std::uint32_t until_timed = timed_every;  ///< returns until one is timed
     /// Slots taken from the depot minus slots given to it, modulo 2^64.
     owned_counter net_in;
     owned_counter refused;  ///< entries that the guard refused to hand out

@@ -4,6 +4,8 @@
 // pool's recycler. Used by one thread at a time; may be moved to another.
 #pragma once
 
+#include <bit>
+#include <cstdint>
 #include <utility>
 
 #include <ropeway/pool/event_traits.hpp>
@@ -17,15 +19,6 @@ class recycler;
 template <event_type E>
 class event_pool;
 
-namespace detail {
-/// Where a handle's event came from.
-struct pooled_origin {
-    slot_pool* pool = nullptr;
-    recycler* back = nullptr;
-    slot_ref slot{};
-};
-}  // namespace detail
-
 /// A handle to an event of a pool; empty after a failed get, a move or a return.
 /// Ownership: the event until it is returned, lent or destroyed with the handle.
 /// Allocation: none.
@@ -33,19 +26,17 @@ template <event_type E>
 class [[nodiscard]] pooled {
   public:
     pooled() noexcept = default;
-    pooled(pooled&& other) noexcept
-        : event_(std::exchange(other.event_, nullptr)), origin_(other.origin_) {}
+    pooled(pooled&& other) noexcept { take(other); }
     pooled& operator=(pooled&& other) noexcept {
         if (this != &other) {
             reset();
-            event_ = std::exchange(other.event_, nullptr);
-            origin_ = other.origin_;
+            take(other);
         }
         return *this;
     }
     pooled(const pooled&) = delete;
     pooled& operator=(const pooled&) = delete;
-    ~pooled() { reset(); }
+    ~pooled();
 
     /// Gives the event back now, through the recycler. Never throws; a misuse is only reported.
     void reset() noexcept;
@@ -57,21 +48,35 @@ class [[nodiscard]] pooled {
 
     /// What to keep to ask event_pool::peek() later. Requires a non-empty handle.
     [[nodiscard]] slot_ticket ticket() const noexcept;
-    [[nodiscard]] slot_ref slot() const noexcept { return origin_.slot; }
+    /// Of an empty handle {}.
+    [[nodiscard]] slot_ref slot() const noexcept {
+        return event_ != nullptr ? std::bit_cast<slot_ref>(slot_) : slot_ref{};
+    }
 
   private:
     friend class recycler;
     friend class event_pool<E>;
 
-    pooled(E* event, detail::pooled_origin origin) noexcept : event_(event), origin_(origin) {}
+    pooled(E* event, slot_pool* pool, slot_ref slot) noexcept
+        : event_(event), pool_(pool), slot_(slot_bits(slot)) {}
+    /// Becomes the owner in place of `other`. Requires an empty handle.
+    void take(pooled& other) noexcept {
+        event_ = std::exchange(other.event_, nullptr);
+        pool_ = other.pool_;
+        slot_ = other.slot_;
+    }
     /// Gives up the event without returning it.
-    detail::pooled_origin let_go() noexcept {
+    slot_ref let_go() noexcept {
         event_ = nullptr;
-        return origin_;
+        return std::bit_cast<slot_ref>(slot_);
     }
 
     E* event_ = nullptr;
-    detail::pooled_origin origin_{};
+    // Where it came from; without meaning while empty. Not all zeros, because an array of handles
+    // is then made by plain stores, where zeros would be a string instruction's (about 0.5 ns
+    // each).
+    slot_pool* pool_ = nullptr;
+    std::uint64_t slot_ = ~std::uint64_t{0};  ///< slot_bits()
 };
 
 }  // namespace ropeway

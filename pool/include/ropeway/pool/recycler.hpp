@@ -39,6 +39,18 @@ struct recycler_stats {
     std::array<std::uint64_t, duration_buckets> durations{};
 };
 
+namespace detail {
+/// What a handle points to whose reference names no slot: storage behind a header that says free.
+template <event_type E>
+struct stand_in {
+    slot_header header{};
+    alignas(16) std::array<std::byte, sizeof(E)> storage{};
+    [[nodiscard]] E* event() noexcept { return reinterpret_cast<E*>(storage.data()); }
+};
+template <event_type E>
+inline constinit stand_in<E> no_slot{};
+}  // namespace detail
+
 /// The way back.
 /// Thread safety: all functions from any thread; a handle from one at a time.
 /// Allocation: none, except a thread's first touch of a pool.
@@ -53,20 +65,16 @@ class recycler {
     /// @throws violation_error under policy throw_error if the guard objects.
     template <event_type E>
     void recycle(pooled<E>&& event, site where = site::here()) {
-        const std::uint64_t before = violations_of_this_thread();
-        const violation_policy policy = give_back(event, where.id());
-        throw_if_new(before, policy);
+        give_back_or_throw(event, where.id());
     }
 
     /// Gives back a partial that was merged into another event: as recycle(), counted apart.
     template <event_type E>
     void recycle_merged(pooled<E>&& event, site where = site::here()) {
-        const std::uint64_t before = violations_of_this_thread();
         if (event) {
-            count_merged(*event.origin_.pool);
+            count_merged(*event.pool_);
         }
-        const violation_policy policy = give_back(event, where.id());
-        throw_if_new(before, policy);
+        give_back_or_throw(event, where.id());
     }
 
     /// Gives back many events, of one pool or several, at the cost of one bulk put per run of
@@ -76,21 +84,21 @@ class recycler {
     void recycle_many(std::span<pooled<E>> events, site where = site::here()) {
         const std::uint64_t before = violations_of_this_thread();
         violation_policy policy = violation_policy::log_and_drop;
-        const std::uint64_t meta = make_meta(where.id(), thread_number(), coarse_now_ms());
+        const site_id id = where.id();
         std::size_t at = 0;
         while (at != events.size()) {
             if (!events[at]) {
                 ++at;
                 continue;
             }
-            slot_pool& pool = *events[at].origin_.pool;
+            slot_pool& pool = *events[at].pool_;
             std::array<slot_ref, magazine_capacity> run;
             std::size_t n = 0;
             while (at != events.size() && n != run.size() && events[at] &&
-                   events[at].origin_.pool == &pool) {
-                run[n++] = events[at++].let_go().slot;
+                   events[at].pool_ == &pool) {
+                run[n++] = events[at++].let_go();
             }
-            return_n<E>(pool, run.data(), n, meta);
+            recycle_n<E>(pool, run.data(), n, id);
             if (pool.storage().policy() == violation_policy::throw_error) {
                 policy = violation_policy::throw_error;
             }
@@ -107,9 +115,10 @@ class recycler {
         }
         const slot_ticket ticket = event.ticket();
         E* const raw = event.get();
-        const detail::pooled_origin from = event.let_go();
+        slot_pool& from = *event.pool_;
+        const slot_ref held = event.let_go();
         const std::uint64_t meta = make_meta(where.id(), thread_number(), coarse_now_ms());
-        if (!from.pool->storage().lend(from.slot, meta)) {
+        if (!from.storage().lend(held, meta)) {
             return {};
         }
         return {raw, ticket};
@@ -124,14 +133,23 @@ class recycler {
     /// The owner of a slot that the caller holds, which comes back through this recycler.
     template <event_type E>
     [[nodiscard]] pooled<E> adopt(slot_pool& pool, slot_ref held) noexcept {
-        return {static_cast<E*>(pool.payload(held.index)), {&pool, this, held}};
+        if (held.index >= pool.storage().slots()) [[unlikely]] {
+            return {detail::no_slot<E>.event(), &pool, held};  // reported when it is given back
+        }
+        return {static_cast<E*>(pool.payload(held.index)), &pool, held};
     }
 
     /// Bulk return by workers: never throws. Holder of all `n` slots only.
     template <event_type E>
     void recycle_n(slot_pool& pool, const slot_ref* held, std::size_t n,
                    site_id where = known_site::recycler) noexcept {
-        return_n<E>(pool, held, n, make_meta(where, thread_number(), coarse_now_ms()));
+        if (n != 0) {
+            recycle_one<E>(pool, held[0], where);  // keeps the sampling of durations
+        }
+        if (n > 1) {
+            return_rest<E>(pool, held + 1, n - 1,
+                           make_meta(where, thread_number(), coarse_now_ms()));
+        }
     }
     /// Ends the lives of slots and begins their next ones for the same holder: what recycle_n() and
     /// get_n() would do after each other, without the way through a magazine. `meta` is of the new
@@ -181,7 +199,8 @@ class recycler {
     template <event_type E>
     bool recycle_one(slot_pool& pool, slot_ref held,
                      site_id where = known_site::recycler) noexcept {
-        return return_one<E>(pool, held, make_meta(where, thread_number(), coarse_now_ms()));
+        return pool.put_plain<E>(held, where) ||
+               return_one<E>(pool, held, make_meta(where, thread_number(), coarse_now_ms()));
     }
 
     /// Sums over the bound pools; takes the registry's lock.
@@ -195,16 +214,32 @@ class recycler {
     template <event_type E>
     friend class pooled;
     friend class pool_registry;
-    static constexpr std::uint32_t timed_every = 1024;
 
     template <event_type E>
-    violation_policy give_back(pooled<E>& event, site_id where) noexcept {
-        if (!event) {
-            return violation_policy::log_and_drop;
+    static void give_back(E& event, slot_pool& from, slot_ref held, site_id where) noexcept {
+        if (!from.template put_plain<E>(event, held, where)) [[unlikely]] {
+            give_back_slowly<E>(from, held, where);
         }
-        const detail::pooled_origin from = event.let_go();
-        return_one<E>(*from.pool, from.slot, make_meta(where, thread_number(), coarse_now_ms()));
-        return from.pool->storage().policy();
+    }
+    template <event_type E>
+    static void give_back_or_throw(pooled<E>& event, site_id where) {
+        if (!event) {
+            return;
+        }
+        slot_pool& from = *event.pool_;
+        E& payload = *event;
+        const slot_ref held = event.let_go();
+        if (!from.template put_plain<E>(payload, held, where)) [[unlikely]] {
+            const std::uint64_t before = violations_of_this_thread();
+            give_back_slowly<E>(from, held, where);
+            throw_if_new(before, from.storage().policy());
+        }
+    }
+    /// What put_plain() did not do.
+    template <event_type E>
+    [[gnu::noinline]] static void give_back_slowly(slot_pool& from, slot_ref held,
+                                                   site_id where) noexcept {
+        return_one<E>(from, held, make_meta(where, thread_number(), coarse_now_ms()));
     }
 
     template <event_type E>
@@ -213,7 +248,8 @@ class recycler {
         if (cache == nullptr) [[unlikely]] {
             return return_direct<E>(pool, held, meta);
         }
-        if ((++cache->calls & (timed_every - 1)) == 0) [[unlikely]] {
+        if (--cache->until_timed == 0) [[unlikely]] {
+            cache->until_timed = timed_every;
             const auto start = std::chrono::steady_clock::now();
             const bool done = return_to<E>(pool, *cache, held, meta);
             note_duration(*cache, std::chrono::steady_clock::now() - start);
@@ -222,14 +258,10 @@ class recycler {
         return return_to<E>(pool, *cache, held, meta);
     }
     template <event_type E>
-    static void return_n(slot_pool& pool, const slot_ref* held, std::size_t n,
-                         std::uint64_t meta) noexcept {
-        if (n == 0) {
-            return;
-        }
-        return_one<E>(pool, held[0], meta);  // keeps the sampling of durations
+    static void return_rest(slot_pool& pool, const slot_ref* held, std::size_t n,
+                            std::uint64_t meta) noexcept {
         thread_cache* const cache = pool.this_cache();
-        for (std::size_t i = 1; i != n;) {
+        for (std::size_t i = 0; i != n;) {
             if (cache == nullptr) [[unlikely]] {
                 return_direct<E>(pool, held[i++], meta);
                 continue;
@@ -245,8 +277,9 @@ class recycler {
     /// As many returns as the thread's magazine has room for, with what is common to them done
     /// once.
     template <event_type E>
-    static std::size_t return_run(slot_pool& pool, thread_cache& cache,
-                                  std::span<const slot_ref> held, std::uint64_t meta) noexcept {
+    [[gnu::noinline]] static std::size_t return_run(slot_pool& pool, thread_cache& cache,
+                                                    std::span<const slot_ref> held,
+                                                    std::uint64_t meta) noexcept {
         magazine& top = *slot_pool::own(cache.current);
         const std::size_t most = std::min<std::size_t>(pool.room(top), held.size());
         const guard_level level = pool.slab_.level();
@@ -256,35 +289,36 @@ class recycler {
         }
         const bool checks = level != guard_level::off;
         const std::uint16_t parker = meta_thread(meta);
+        const std::uint64_t step = one_generation + slot_word::make(0, slot_state::free, 0, parker);
         const slot_ref* const refs = held.data();
         std::uint64_t* const entries = top.entries.data() + top.size();
-        std::uint16_t* const parkers = top.parkers.data() + top.size();
         std::uint32_t kind_before = 0;
         std::size_t counted = 0;
         std::size_t done = 0;
         for (; done != most; ++done) {
             const std::uint64_t bits = slot_bits(refs[done]);
+            const std::uint64_t life = bits & generation_bits;
+            if (slot_index(bits) >= slots.size()) [[unlikely]] {
+                break;
+            }
             slot_header& header = slots.header(slot_index(bits));
             // relaxed (all): see slab's invariant 2; a sampled slot carries a flag, so that its
             // word is not this one
-            if (slot_index(bits) >= slots.size() ||
-                (checks && header.word.load(std::memory_order_relaxed) !=
-                               slot_word::of_bits(bits, slot_state::live))) [[unlikely]] {
+            if (checks && header.word.load(std::memory_order_relaxed) !=
+                              slot_word::of_bits(life, slot_state::live)) [[unlikely]] {
                 break;
             }
             const std::uint32_t kind = event_traits<E>::kind(*slots.payload(slot_index(bits)));
-            if (kind != kind_before) {
+            if (kind != kind_before) [[unlikely]] {
                 cache.recycled[kind_cell(kind_before)].add(done - counted);
                 kind_before = kind;
                 counted = done;
             }
-            const std::uint64_t next = bits + one_generation;
             header.meta.store(meta, std::memory_order_relaxed);
-            header.word.store(slot_word::of_bits(next, slot_state::free, parker),
-                              std::memory_order_relaxed);
-            entries[done] = next;
-            parkers[done] = parker;
+            header.word.store(life + step, std::memory_order_relaxed);
+            entries[done] = bits + one_generation;
         }
+        std::fill_n(top.parkers.data() + top.size(), done, parker);
         cache.recycled[kind_cell(kind_before)].add(done - counted);
         top.set_size(top.size() + static_cast<std::uint32_t>(done));
         return done;
@@ -328,15 +362,24 @@ bool init_default_recycler() noexcept;
 [[nodiscard]] recycler& default_recycler();
 
 template <event_type E>
-void pooled<E>::reset() noexcept {
+[[gnu::always_inline]] inline pooled<E>::~pooled() {
     if (event_ != nullptr) {
-        origin_.back->give_back(*this, known_site::destructor);
+        recycler::give_back<E>(*event_, *pool_, std::bit_cast<slot_ref>(slot_),
+                               known_site::destructor);
+    }
+}
+
+template <event_type E>
+[[gnu::always_inline]] inline void pooled<E>::reset() noexcept {
+    if (event_ != nullptr) {
+        E& event = *event_;
+        recycler::give_back<E>(event, *pool_, let_go(), known_site::destructor);
     }
 }
 
 template <event_type E>
 slot_ticket pooled<E>::ticket() const noexcept {
-    return {origin_.slot.index, origin_.slot.generation, origin_.pool->number()};
+    return {slot().index, slot().generation, pool_->number()};
 }
 
 }  // namespace ropeway

@@ -10,8 +10,8 @@
 //     travels between threads through a magazine, the depot or a ring, whose acquire/release orders
 //     it. At `full` and `degenerate` the owner is found by CAS, so that of two returns at once
 //     exactly one succeeds.
-//  3. `off` writes the same words as `guard` but never reads them (the generation comes from the
-//     reference), so a level can be changed while others get and put.
+//  3. `off` writes the same words as `guard` but nothing depends on what they say (the generation
+//     comes from the reference), so a level can be changed while others get and put.
 //  4. Whatever a level left on a slot is marked by flags in its word; a level that does not expect
 //     flags finds the word unequal and takes the slow path, which understands all of them.
 #pragma once
@@ -135,10 +135,7 @@ class alignas(cache_block) slab {
         return std::bit_cast<slot_ref>(slot_bits(held) + one_generation);
     }
 
-    /// relaxed: a changed level takes effect at each thread's next operation
-    [[nodiscard]] guard_level level() const noexcept {
-        return level_.load(std::memory_order_relaxed);
-    }
+    [[nodiscard]] guard_level level() const noexcept { return level_in(mode()); }
     /// Changes the level while others get and put. Any thread.
     /// @return false if the tables of the level could not be had; the level is then unchanged.
     bool set_level(guard_level level) noexcept;
@@ -303,6 +300,39 @@ class alignas(cache_block) slab {
     static constexpr std::size_t header_bytes = sizeof(slot_header);
     static constexpr std::uint32_t any_parker = 0x1'0000;
 
+    // The mode: the level, and what else keeps operations from the plain paths. Its lower half, the
+    // key, is the slab's number as long as nothing does, so that one load and one compare with what
+    // a thread knows a pool by tell that all is plain.
+    static constexpr std::uint32_t no_key = 0xFFFF'FFFF;
+    /// In a key: gets are not plain, returns are. For `sampled`, where what is to be treated as at
+    /// `full` carries a flag in its word when it comes back.
+    static constexpr std::uint32_t watched_gets = 0x8000'0000;
+    /// This number and larger ones are no keys.
+    static constexpr std::uint32_t no_number = no_key & ~watched_gets;
+    static constexpr unsigned level_shift = 32;
+    static constexpr std::uint64_t level_mask = std::uint64_t{0xFF} << level_shift;
+    /// Somebody waits for a slot; set by the slot_pool.
+    static constexpr std::uint64_t someone_waits = std::uint64_t{1} << 40;
+    /// `degenerate` was used: payloads may lie elsewhere, for ever.
+    static constexpr std::uint64_t own_allocations = std::uint64_t{1} << 41;
+
+    /// The mode of `sampled` with nothing else to be looked at.
+    static constexpr std::uint64_t sampled_mode = static_cast<std::uint64_t>(guard_level::sampled)
+                                                  << level_shift;
+
+    /// relaxed: a changed level takes effect at each thread's next operation
+    [[nodiscard]] std::uint64_t mode() const noexcept {
+        return mode_.load(std::memory_order_relaxed);
+    }
+    [[nodiscard]] static constexpr std::uint32_t key_in(std::uint64_t mode) noexcept {
+        return static_cast<std::uint32_t>(mode);
+    }
+    [[nodiscard]] static constexpr guard_level level_in(std::uint64_t mode) noexcept {
+        return static_cast<guard_level>((mode & level_mask) >> level_shift);
+    }
+    /// Clears and sets parts of the mode and makes the key that follows. Any thread.
+    void change_mode(std::uint64_t clear, std::uint64_t set) noexcept;
+
     struct notes;
     struct return_request {
         slot_ref held;
@@ -366,6 +396,14 @@ class alignas(cache_block) slab {
     void end_heap_life(std::uint32_t index) noexcept;
     void compare_seal(const return_request& request, std::uint64_t word) noexcept;
     void verify_previous(slot_ref released) noexcept;
+    /// Counts a get that is not the sampled one. @return false: it is; sample_now() will say so.
+    [[nodiscard]] static bool skip_sample() noexcept {
+        if (detail::until_sample == 1) [[unlikely]] {
+            return false;
+        }
+        --detail::until_sample;
+        return true;
+    }
     [[nodiscard]] static bool sample_now() noexcept {
         if (--detail::until_sample != 0) [[likely]] {
             return false;
@@ -403,7 +441,7 @@ class alignas(cache_block) slab {
     std::size_t stride_ = 0;
     std::uint32_t slots_ = 0;
     std::uint32_t number_ = 0;
-    std::atomic<guard_level> level_{guard_level::guard};
+    std::atomic<std::uint64_t> mode_{no_key};
     meta_use meta_use_ = meta_use::sequence;
     violation_policy policy_ = violation_policy::log_and_drop;
     std::atomic<std::atomic<void*>*> shadow_{nullptr};  ///< degenerate: each slot's allocation

@@ -28,12 +28,15 @@
 #include <ropeway/pool/index_ring.hpp>
 #include <ropeway/pool/magazine.hpp>
 #include <ropeway/pool/pool_stats.hpp>
+#include <ropeway/pool/site.hpp>
 #include <ropeway/pool/slab.hpp>
 
 namespace ropeway {
 
 class recycler;
 class slot_pool;
+template <event_type E>
+class event_pool;
 
 /// What a user's get() does when no slot is free. Workers' get_n() always fails at once.
 enum class on_exhausted : std::uint8_t {
@@ -68,13 +71,17 @@ struct slot_pool_params {
 };
 
 namespace detail {
-/// Which thread_cache the calling thread has in a pool: a small direct-mapped table.
-struct cache_link {
-    std::uint64_t pool = 0;  ///< the pool's serial; 0 = none
-    thread_cache* cache = nullptr;
+/// Which thread_cache the calling thread has in a pool: small direct-mapped tables.
+struct cache_links {
+    static constexpr std::size_t size = 64;
+    /// Whose caches stand in `caches`, by number; 0 = none.
+    std::array<std::uint32_t, size> pools{};
+    /// Never null where `pools` says something.
+    std::array<thread_cache*, size> caches{};
+    /// Pools that had no thread_cache left for this thread, by number.
+    std::array<std::uint32_t, size> refusals{};
 };
-inline constexpr std::size_t cache_links = 64;
-inline thread_local constinit std::array<cache_link, cache_links> this_thread_caches{};
+inline thread_local constinit cache_links this_thread_caches{};
 }  // namespace detail
 
 /// Slots with magazines.
@@ -108,7 +115,7 @@ class alignas(cache_block) slot_pool {
             magazine* const top = own(cache->current);
             std::uint32_t n = top->size();
             while (n != 0) {
-                top->set_size(--n);
+                top->shrink_to(--n);
                 if (hand_out(slab_.level(), *top, n, meta, out)) [[likely]] {
                     return true;
                 }
@@ -140,7 +147,7 @@ class alignas(cache_block) slot_pool {
                     drop(*cache, top->entry(left));
                 }
             }
-            top->set_size(left);
+            top->shrink_to(left);
             if (got != n && !refill(*cache)) {
                 break;
             }
@@ -206,13 +213,133 @@ class alignas(cache_block) slot_pool {
     friend class recycler;
     friend class pool_registry;
 
+    template <event_type E>
+    friend class event_pool;
+
+    /// The get of nearly always: up to `guard`, from a magazine with entries. At `off` the word is
+    /// looked at too, but decides nothing: the other functions find that it need not fit.
+    /// `Stride` is the slab's, known where the event's type is.
+    /// @return false: nothing was done; the other functions do what is to be done.
+    template <std::size_t Stride>
+    [[nodiscard]] bool get_plain(site_id where, slot_header*& header, slot_ref& out) noexcept {
+        thread_cache* cache = nullptr;
+        if (!is_plain(cache)) [[unlikely]] {
+            return false;
+        }
+        return get_from<Stride>(*cache, where, header, out);
+    }
+    /// The same at `sampled`, for all gets but one in 1024.
+    template <std::size_t Stride>
+    [[nodiscard]] bool get_unsampled(site_id where, slot_header*& header, slot_ref& out) noexcept {
+        thread_cache* cache = nullptr;
+        return is_sampled(cache) && slab::skip_sample() &&
+               get_from<Stride>(*cache, where, header, out);
+    }
+    template <std::size_t Stride>
+    [[nodiscard]] bool get_from(thread_cache& cache, site_id where, slot_header*& header,
+                                slot_ref& out) noexcept {
+        magazine& top = *own(cache.current);
+        std::uint32_t left = top.count.load(std::memory_order_relaxed) - 1;  // own word
+        std::uint32_t at = left;
+        if (static_cast<std::int32_t>(left) < 0) {  // none, or it travelled
+            at = left & ~magazine::travelled;
+            if (at >= magazine_capacity) [[unlikely]] {
+                return false;
+            }
+            left = at != 0 ? left : 0;
+            if (at >= prefetch_distance) {
+                prefetch_for_write(slab_.memory_ +
+                                   slot_index(top.entries[at - prefetch_distance]) * Stride);
+            }
+        }
+        const std::uint64_t bits = top.entries[at];
+        std::byte* const memory = slab_.memory_;
+        header = std::launder(
+            reinterpret_cast<slot_header*>(memory + std::size_t{slot_index(bits)} * Stride));
+        // relaxed (all): see slab's invariant 2
+        if (header->word.load(std::memory_order_relaxed) !=
+            slot_word::of_bits(bits, slot_state::free, top.parkers[at])) [[unlikely]] {
+            return false;
+        }
+        top.count.store(left, std::memory_order_relaxed);  // own word
+        header->meta.store(coarse_now_stamp() | cache.stamp | where, std::memory_order_relaxed);
+        header->word.store(slot_word::of_bits(bits, slot_state::live), std::memory_order_relaxed);
+        out = std::bit_cast<slot_ref>(bits);
+        if (header == nullptr) {
+            __builtin_unreachable();  // a slot has an address: spares the callers a test
+        }
+        return true;
+    }
+
     // The way back; the recycler's alone.
+
+    /// The return of nearly always, of an event that a handle holds: up to `sampled`, where what is
+    /// to be treated as at `full` carries a flag in its word; to a magazine with room.
+    /// @return false: nothing was done; the other functions do what is to be done.
+    template <event_type E>
+    [[nodiscard]] bool put_plain(E& event, slot_ref held, site_id where) noexcept {
+        thread_cache* cache = nullptr;
+        if (!is_plain(cache, ~slab::watched_gets)) [[unlikely]] {
+            return false;
+        }
+        return put_to<E>(*cache, event, held, where);
+    }
+    template <event_type E>
+    [[nodiscard]] bool put_to(thread_cache& cache, E& event, slot_ref held,
+                              site_id where) noexcept {
+        const std::uint64_t bits = slot_bits(held);
+        const std::uint64_t life = bits & generation_bits;
+        slot_header& header = *std::launder(reinterpret_cast<slot_header*>(&event) - 1);
+        magazine& top = *own(cache.current);
+        // relaxed (all): own word; the others: see slab's invariant 2
+        const std::uint32_t n = top.count.load(std::memory_order_relaxed);
+        if (header.word.load(std::memory_order_relaxed) !=
+                slot_word::of_bits(life, slot_state::live) ||
+            n >= cache.most) [[unlikely]] {  // full, or it travelled
+            return false;
+        }
+        const std::uint32_t kind = event_traits<E>::kind(event);
+        if (kind >= max_event_kinds) [[unlikely]] {
+            return false;
+        }
+        if (--cache.until_timed == 0) [[unlikely]] {
+            cache.until_timed = 1;
+            return false;
+        }
+        cache.recycled[kind].add(1);
+        if constexpr (!std::is_trivially_copyable_v<E>) {
+            event_traits<E>::reset(event);
+        }
+        header.meta.store(coarse_now_stamp() | cache.stamp | where, std::memory_order_relaxed);
+        header.word.store(life + cache.put_step, std::memory_order_relaxed);
+        top.entries[n] = bits + one_generation;
+        top.parkers[n] = cache.thread;
+        top.set_size(n + 1);
+        return true;
+    }
+
+    /// The same for a reference, which may name no slot.
+    template <event_type E>
+    [[nodiscard]] bool put_plain(slot_ref held, site_id where) noexcept {
+        if (held.index >= slab_.slots_) [[unlikely]] {
+            return false;
+        }
+        return put_plain<E>(*payload_here<E>(held), held, where);
+    }
+    /// Where a slot's payload is unless `degenerate` was used; otherwise not to be looked at.
+    template <event_type E>
+    [[nodiscard]] E* payload_here(slot_ref held) const noexcept {
+        return std::launder(reinterpret_cast<E*>(slab_.slot(held.index) + slab::header_bytes));
+    }
+    /// True where get_unsampled() may do something.
+    [[nodiscard]] bool at_sampled() const noexcept {
+        return (slab_.mode() & ~std::uint64_t{slab::no_key}) == slab::sampled_mode;
+    }
+
     void push(thread_cache& cache, slot_ref entry, std::uint16_t parker) noexcept {
         magazine* const top = own(cache.current);
         const std::uint32_t n = top->size();
-        // relaxed: a level or a waiter is seen at one of the next puts
-        if (n == magazine_entries_ || attention_.load(std::memory_order_relaxed) != 0)
-            [[unlikely]] {
+        if (n == magazine_entries_ || needs_attention()) [[unlikely]] {
             push_slow(cache, entry, parker);
             return;
         }
@@ -222,17 +349,42 @@ class alignas(cache_block) slot_pool {
     void push_direct(slot_ref entry, std::uint16_t parker) noexcept;
 
     [[nodiscard]] thread_cache* this_cache() noexcept {
-        const detail::cache_link& link =
-            detail::this_thread_caches[serial_ & (detail::cache_links - 1)];
-        return link.pool == serial_ ? link.cache : attach();
+        detail::cache_links& links = detail::this_thread_caches;
+        const std::uint32_t at = slab_.number_ % detail::cache_links::size;
+        return links.pools[at] == slab_.number_ ? links.caches[at] : attach();
+    }
+    /// True if the calling thread has a cache here and the slab's mode is plain, as far as `mask`
+    /// looks at its key.
+    [[nodiscard]] bool is_plain(thread_cache*& cache,
+                                std::uint32_t mask = slab::no_key) const noexcept {
+        const std::uint32_t key = slab::key_in(slab_.mode()) & mask;
+        detail::cache_links& links = detail::this_thread_caches;
+        const std::uint32_t at = key % detail::cache_links::size;
+        cache = links.caches[at];
+        return links.pools[at] == key;
+    }
+    /// True if it has one and the mode were plain but for the level `sampled`.
+    [[nodiscard]] bool is_sampled(thread_cache*& cache) const noexcept {
+        detail::cache_links& links = detail::this_thread_caches;
+        const std::uint32_t at = slab_.number_ % detail::cache_links::size;
+        cache = links.caches[at];
+        return at_sampled() && links.pools[at] == slab_.number_;
+    }
+    /// A put must look whether somebody waits for it, or whether the slot goes into quarantine.
+    /// A level or a waiter is seen at one of the next puts.
+    [[nodiscard]] bool needs_attention() const noexcept {
+        const std::uint64_t mode = slab_.mode();
+        return (mode & slab::someone_waits) != 0 || quarantines(mode);
+    }
+    [[nodiscard]] static constexpr bool quarantines(std::uint64_t mode) noexcept {
+        return slab::level_in(mode) >= guard_level::full;
     }
     [[nodiscard]] static magazine* own(const std::atomic<magazine*>& of) noexcept {
         return of.load(std::memory_order_relaxed);  // relaxed: written by this thread
     }
     /// Room for a run of pushes: 0 if each of them must be looked at by itself.
     [[nodiscard]] std::uint32_t room(const magazine& top) const noexcept {
-        // relaxed: as in push()
-        return attention_.load(std::memory_order_relaxed) == 0 ? magazine_entries_ - top.size() : 0;
+        return needs_attention() ? 0 : magazine_entries_ - top.size();
     }
     /// Up to `n` entries from the top of a magazine, as long as nothing about them is unusual: the
     /// loop keeps what it needs in registers. @return how many.
@@ -245,7 +397,7 @@ class alignas(cache_block) slot_pool {
         const std::size_t stride = slab_.stride_;
         const std::uint64_t* entry = from.entries.data() + from.size();
         const std::uint16_t* parker = from.parkers.data() + from.size();
-        for (std::size_t i = 1; from.travelled != 0 && i <= n; ++i) {
+        for (std::size_t i = 1; from.has_travelled() && i <= n; ++i) {
             prefetch_for_write(memory +
                                slot_index(entry[-static_cast<std::ptrdiff_t>(i)]) * stride);
         }
@@ -265,15 +417,12 @@ class alignas(cache_block) slot_pool {
                               std::memory_order_relaxed);
             out[got] = std::bit_cast<slot_ref>(bits);
         }
-        if (got == from.size()) {
-            from.travelled = 0;  // what is put into it now is this thread's
-        }
         return got;
     }
     [[nodiscard]] bool hand_out(guard_level level, magazine& from, std::uint32_t at,
                                 std::uint64_t meta, slot_ref& out) noexcept {
         const slot_ref entry = from.entry(at);
-        if (from.travelled != 0 && at >= prefetch_distance) {
+        if (from.has_travelled() && at >= prefetch_distance) {
             prefetch_for_write(&slab_.header(from.entry(at - prefetch_distance).index));
         }
         out = entry;
@@ -281,7 +430,6 @@ class alignas(cache_block) slot_pool {
     }
 
     static constexpr std::uint32_t prefetch_distance = 4;
-    enum attention : std::uint32_t { someone_waits = 1, quarantining = 2 };
 
     [[gnu::cold]] thread_cache* attach() noexcept;
     [[gnu::noinline]] bool refill(thread_cache& cache) noexcept;
@@ -317,10 +465,8 @@ class alignas(cache_block) slot_pool {
 
     slab slab_;
 
-    // Constant after construction, and `attention_`, which is read by every put.
-    std::uint64_t serial_ = 0;
+    // Constant after construction.
     std::uint32_t magazine_entries_ = magazine_capacity;
-    std::atomic<std::uint32_t> attention_{0};
     slot_pool_params params_;
     std::uint32_t shells_ = 0;
     std::unique_ptr<magazine[]> magazines_;
