@@ -215,17 +215,25 @@ engine::served_together engine::serve_together(worker_group* group, worker_seat*
     shared_range range;
     range.changes = changes();  // before the tails: a critical event in them is a change
     const seen_publishers published{publishers(), seen.tails, seen.turn};
+    if (seen.rear != nullptr) {
+        find_events(*seen.rear, seen.rear_at, seen.tails, range);
+    }
     std::optional<handler_scope> inside;
     retainer& behalf = retaining();
     std::uint64_t taken = 0;
     std::uint64_t done = 0;
+    std::uint64_t ahead = 0;
     const std::uint32_t turn = thread_number() % max_live_subscriptions;
     for (std::uint64_t left = std::rotr(members, static_cast<int>(turn)); left != 0;
          left &= left - 1) {
         const auto number =
             (static_cast<std::uint32_t>(std::countr_zero(left)) + turn) % max_live_subscriptions;
         subscription_core& sub = subscriptions_[number];
-        // Relaxed: a look; show_to() asks again.
+        // Relaxed (both): a look; show_to() asks again.
+        if (sub.owned.load(std::memory_order_relaxed) != subscription_core::idle) {
+            out.left &= ~bit_of(number);  // another's, who looks again
+            continue;
+        }
         if (sub.together.load(std::memory_order_relaxed) == 0) {
             continue;
         }
@@ -240,7 +248,16 @@ engine::served_together engine::serve_together(worker_group* group, worker_seat*
         if (range.from == nullptr) {
             find_events(*where.before, where.at, seen.tails, range);
         }
-        if (where.before != range.from || where.at - range.first >= range.count) {
+        if (where.before != range.from) {
+            continue;
+        }
+        if (where.at < range.first) [[unlikely]] {
+            out.rear_at = out.rear == 0 ? where.at : std::min(out.rear_at, where.at);
+            out.rear |= bit_of(number);
+            continue;
+        }
+        if (where.at - range.first >= range.count) [[unlikely]] {
+            ahead |= bit_of(number);
             continue;
         }
         std::uint32_t nobody = subscription_core::idle;
@@ -248,7 +265,7 @@ engine::served_together engine::serve_together(worker_group* group, worker_seat*
         if (!sub.owned.compare_exchange_strong(nobody, subscription_core::served,
                                                std::memory_order_seq_cst,
                                                std::memory_order_relaxed)) {
-            out.left &= ~bit_of(number);  // another's, who looks again
+            out.left &= ~bit_of(number);  // as above
             continue;
         }
         taken |= bit_of(number);
@@ -284,13 +301,18 @@ engine::served_together engine::serve_together(worker_group* group, worker_seat*
             break;
         }
     }
+    if (out.turns != 0 && ahead != 0) {
+        out.left &= ~ahead;  // the others catch up first
+        out.more = true;
+    }
     if (range.held != 0) {
         range.give_back(*this, range);
     }
+    out.from = range.from;
     out.changes = range.changes;
     if (inside.has_value()) {
         inside.reset();
-        out.more = range.lag != 0 || changes() != range.changes;
+        out.more |= range.lag != 0 || changes() != range.changes;
         note_time(now);
         if (stopping()) [[unlikely]] {
             end_marked(taken);

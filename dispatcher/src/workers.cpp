@@ -195,21 +195,24 @@ engine::look engine::look_once(worker_group& group, worker_seat& seat, const vie
     if ((inline_.load(std::memory_order_relaxed) | intake_count_.load(std::memory_order_relaxed)) ==
         0) [[likely]] {
         std::uint64_t together = std::exchange(alone, 0);
+        views from_here = seen;
         bool more = true;
         for (int i = 0; i < batches_per_turn && more; ++i) {
-            const served_together was = serve_together(&group, &seat, seen, together, now);
+            const served_together was = serve_together(&group, &seat, from_here, together, now);
             if (was.written_off) {
                 return look::written_off;
             }
             served += was.turns;
             done += was.done;
-            alone |= was.left;
-            together &= ~was.left;
+            alone = (alone & ~together) | was.left;
+            together &= ~was.left | was.rear;
+            from_here.rear = was.rear != 0 ? was.from : nullptr;
+            from_here.rear_at = was.rear_at;
             more = false;
             if (was.turns != 0 && (was.more || alone != 0)) {
                 const std::uint64_t before = now;
                 now = tick_clock::now();  // its time is not the next subscription's
-                more = was.more && now - before < group.slice_ticks / 2;
+                more = (was.more || was.rear != 0) && now - before < group.slice_ticks / 2;
             }
         }
         tails.forget_before(critical_hint());

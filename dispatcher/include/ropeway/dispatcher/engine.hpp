@@ -254,6 +254,9 @@ class engine : public std::enable_shared_from_this<engine> {
         tail_views& tails;
         mask_windows* masks;     ///< null: one subscription alone is served
         std::uint32_t turn = 0;  ///< which publisher goes first
+        // Where to begin to serve together; null: where the first subscription stands.
+        publisher_core* rear = nullptr;
+        std::uint64_t rear_at = 0;
     };
     /// One turn for each subscription that has something. `now`: the clock, read just before.
     look look_once(worker_group& group, worker_seat& seat, const views& seen,
@@ -265,6 +268,10 @@ class engine : public std::enable_shared_from_this<engine> {
         std::uint32_t done = 0;     ///< events
         bool more = false;          ///< another call may find more
         std::uint64_t changes = 0;  ///< changes() before it
+        // Those of `left` that stood behind what was shown, and where the rearmost does.
+        publisher_core* from = nullptr;
+        std::uint64_t rear = 0;
+        std::uint64_t rear_at = 0;
         bool written_off = false;
     };
     /// For whoever holds it: runs the handlers; false when a turn of its own is needed.
