@@ -83,6 +83,52 @@ TEST_CASE("get_n and recycle_n move runs, across magazines, and never wait") {
     REQUIRE(pool.stats().recycled == 1U + 32 + 64 + 65 + 200 + 499 + 500 + 500);
 }
 
+TEST_CASE("renewed slots are other lives of the same slots, and counted as returned") {
+    const auto level = GENERATE(guard_level::off, guard_level::guard);
+    recorder seen;
+    recycler back;
+    slot_pool pool{params(64, level)};
+    back.bind(pool);
+    std::array<slot_ref, 40> held{};
+    REQUIRE(pool.get_n(held.data(), held.size(), make_meta(1, 2, 3)) == held.size());
+    const auto before = held;
+    for (const slot_ref& one : held) {
+        static_cast<market_event*>(pool.payload(one.index))->kind = event_kind::quote;
+    }
+    REQUIRE(back.renew_n<market_event>(pool, held, make_meta(7, 2, 3)) == held.size());
+    for (std::size_t i = 0; i != held.size(); ++i) {
+        CHECK(held[i].index == before[i].index);
+        CHECK(held[i].generation == before[i].generation + 1);
+        CHECK_FALSE(pool.storage().is_current(before[i]));
+        CHECK(pool.storage().is_current(held[i]));
+    }
+    CHECK(back.stats().recycled == held.size());
+    CHECK(back.stats().recycled_by_kind[kind_cell(static_cast<std::uint32_t>(event_kind::quote))] ==
+          held.size());
+    CHECK(pool.outstanding() == held.size());
+    CHECK(pool.leaks().outstanding == held.size());
+    back.recycle_n<market_event>(pool, held.data(), held.size());
+    CHECK(pool.outstanding() == 0);
+    CHECK(seen.count() == 0);
+}
+
+TEST_CASE("a slot that is not the holder's is not renewed, and reported when it is given back") {
+    recorder seen;
+    recycler back;
+    slot_pool pool{params(64, guard_level::guard)};
+    back.bind(pool);
+    std::array<slot_ref, 8> held{};
+    REQUIRE(pool.get_n(held.data(), held.size(), make_meta(1, 2, 3)) == held.size());
+    const slot_ref twice = held[5];
+    REQUIRE(back.recycle_one<market_event>(pool, twice));
+    CHECK(back.renew_n<market_event>(pool, held, make_meta(1, 2, 3)) == 5);
+    CHECK(held[5].generation == twice.generation);
+    CHECK(seen.count() == 0);
+    back.recycle_n<market_event>(pool, held.data(), held.size());
+    CHECK(seen.count() == 1);
+    CHECK(pool.outstanding() == 0);
+}
+
 TEST_CASE("what ensure promises, get_n finds") {
     recycler back;
     slot_pool pool{params(2000)};
