@@ -27,7 +27,14 @@ constexpr std::array market_kinds{event_kind::trade, event_kind::quote, event_ki
     return static_cast<std::uint32_t>(i % 7) + 1;
 }
 
-/// Whose events are these, and in order?
+/// A handler that works for so long.
+void burn(std::chrono::microseconds time) {
+    const auto until = std::chrono::steady_clock::now() + time;
+    while (std::chrono::steady_clock::now() < until) {
+    }
+}
+
+/// One consumer, what it wants, and what it got.
 struct reader {
     std::string name;
     overflow policy = overflow::block;
@@ -150,7 +157,7 @@ TEST_CASE("a flip inside a handler holds for whoever is shown the same event aft
 TEST_CASE("a flip in the middle of a batch: what is left of it is filtered, and nothing is lost") {
     const auto delivery = GENERATE(ropeway::duplicate, ropeway::in_place);
     constexpr std::size_t width = 6;
-    constexpr std::uint64_t events = 200;
+    constexpr std::uint64_t events = 2000;
     ropeway::dispatcher<market_event> d{small_dispatcher(1)};
     std::array<std::uint64_t, width> called{};
     std::uint64_t stale = 0;
@@ -161,13 +168,13 @@ TEST_CASE("a flip in the middle of a batch: what is left of it is filtered, and 
                                      {.delivery = delivery}, [&, i](const market_event& e) {
                                          ++called[i];
                                          stale += flipped ? 1U : 0U;
-                                         if (i == width / 2 && e.user == 20) {
+                                         if (i == width / 2 && e.user == 1000) {
                                              flipped = true;
                                              static_cast<void>(d.flip());
                                          }
                                      }));
     }
-    auto feed = d.publisher("feed", rings_of(256));
+    auto feed = d.publisher("feed", rings_of(2048));
     for (std::uint64_t i = 0; i < events; ++i) {  // all of them before the first turn
         REQUIRE(send(feed, event_kind::trade, i));
     }
@@ -291,7 +298,7 @@ TEST_CASE("who fell behind catches up, in order, and the others lose nothing mea
                                      std::move(params), [&, i](const market_event& e) {
                                          got[i].push_back(e.user);
                                          if (e.user % 4096 == 512 * i) {
-                                             std::this_thread::sleep_for(300us);
+                                             burn(300us);
                                          }
                                      }));
     }
