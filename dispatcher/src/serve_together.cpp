@@ -12,6 +12,7 @@
 #include <ropeway/dispatcher/engine.hpp>
 #include <ropeway/dispatcher/serving.hpp>
 #include <ropeway/pool/thread_number.hpp>
+#include <ropeway/pool/tick_clock.hpp>
 
 #include "mask_windows.hpp"
 #include "worker_group.hpp"
@@ -21,6 +22,9 @@ namespace {
 
 /// Turns that a subscription takes together with others before one of its own times its handler.
 constexpr std::uint32_t turns_together = 64;
+
+/// A handler that takes longer gains nothing: what a turn of its own costs does not show beside it.
+constexpr std::uint64_t long_handler_ns = 500;
 
 /// What a tail tells of a cursor: its word without the position's upper bits.
 constexpr std::uint64_t told_by_tail = (std::uint64_t{1} << 34U) - 1;
@@ -174,11 +178,9 @@ std::uint64_t shared_range::wanted_by(std::uint32_t number) noexcept {
 
 inline bool engine::show_to(subscription_core& sub, shared_range& range, std::uint64_t at,
                             served_together& out) noexcept {
-    // Relaxed: changed by whoever holds it, which are we.
-    const std::uint32_t fits = sub.together.load(std::memory_order_relaxed);
     const cursor_block& block = range.from->rings[index_of(ring_class::market)].cursors[sub.number];
     const auto begin = static_cast<std::uint32_t>(at - range.first);
-    if (!sub.needs_no_care() || range.count - begin > fits) {
+    if (!sub.needs_no_care()) {
         return false;
     }
     // Acquire: as in look_at(). Another worker may have served it since we saw where it stands.
@@ -349,7 +351,8 @@ void engine::note_if_together(subscription_core& sub, std::uint64_t slice_ticks)
                                  });
     const bool may = plain && sub.face.show != nullptr && sub.face.idle == nullptr &&
                      sub.order == event_order::critical_first && sub.average_ticks != 0 &&
-                     2 * sub.average_ticks <= slice_ticks;
+                     2 * sub.average_ticks <= slice_ticks &&
+                     sub.average_ticks <= tick_clock::from_ns(long_handler_ns);
     sub.turns_together = turns_together;
     // Relaxed: a hint for others, and our own.
     sub.together.store(may ? chunk_for(sub, slice_ticks) : 0, std::memory_order_relaxed);

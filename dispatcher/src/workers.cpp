@@ -5,6 +5,7 @@
 // A worker that is about to run handlers of unknown or long duration steps out of its group's count
 // of those who look for work, so that whoever finds nobody counted (the next publish, or the worker
 // itself when others are ready) gets one more worker going.
+#include <algorithm>
 #include <bit>
 #include <utility>
 
@@ -202,7 +203,7 @@ engine::look engine::look_once(worker_group& group, worker_seat& seat, const vie
             if (was.written_off) {
                 return look::written_off;
             }
-            served += was.turns;
+            served = std::max(served, was.turns);
             done += was.done;
             alone = (alone & ~together) | was.left;
             together &= ~was.left | was.rear;

@@ -445,7 +445,7 @@ class binding {
         if (!wanted.instruments.empty()) [[unlikely]] {
             return show_marked(sub, range, at);
         }
-        if (!take_shown(sub, range, at)) [[unlikely]] {
+        if (!fits(sub, range.count - at) || !take_shown(sub, range, at)) [[unlikely]] {
             return {at, false};
         }
         const engine& owner = *range.from->owner_;
@@ -477,9 +477,11 @@ class binding {
     /// The same for one that named instruments: the few events that are marked for it.
     static shown show_marked(subscription_core& sub, shared_range& range, std::uint32_t at) {
         binding& self = *static_cast<binding*>(sub.face.object);
+        const std::uint64_t mine = range.wanted_by(sub.number) >> at << at;
         // Somebody may ask about each of them: a turn of its own tells what became of it.
-        if (range.from->awaited() >= range.sequences[at] || !take_shown(sub, range, at))
-            [[unlikely]] {
+        if (range.from->awaited() >= range.sequences[at] ||
+            !fits(sub, static_cast<std::uint32_t>(std::popcount(mine))) ||
+            !take_shown(sub, range, at)) [[unlikely]] {
             return {at, false};
         }
         const engine& owner = *range.from->owner_;
@@ -488,7 +490,7 @@ class binding {
         delivery facts = facts_of(range);
         bool called = false;
         bool failed = false;
-        for (std::uint64_t left = range.wanted_by(sub.number) >> at << at;; left &= left - 1) {
+        for (std::uint64_t left = mine;; left &= left - 1) {
             at = left == 0 ? range.count : static_cast<std::uint32_t>(std::countr_zero(left));
             if (at == range.count || !range.unchanged(owner)) {
                 break;
@@ -521,7 +523,8 @@ class binding {
         engine& owner = *range.from->owner_;
         const std::uint64_t least = self.least_for(sub);
         const interest& wanted = sub.wanted();
-        if (!wanted.instruments.empty() || !filler::all_wanted(range, wanted.kinds, least) ||
+        if (!fits(sub, range.count - at) || !wanted.instruments.empty() ||
+            !filler::all_wanted(range, wanted.kinds, least) ||
             !filler::hold_slots(sub, range, at) || !take_shown(sub, range, at)) {
             return {at, false};
         }
@@ -552,6 +555,10 @@ class binding {
             self.end_batch(true);
         }
         return {range.count, failed};
+    }
+    /// So many calls are no more than its part of a turn that others wait for.
+    [[nodiscard]] static bool fits(const subscription_core& sub, std::uint32_t calls) noexcept {
+        return calls <= sub.together.load(std::memory_order_relaxed);  // relaxed: we hold it
     }
     [[nodiscard]] static delivery facts_of(const shared_range& range) noexcept {
         return {.lag = range.lag, .publisher = static_cast<std::uint16_t>(range.from->number_)};
