@@ -214,6 +214,7 @@ void engine::follow(subscription_core& sub, const std::vector<subscription_core*
         other->to_announce.store(1, std::memory_order_seq_cst);  // it says where it is
     }
     sub.after.store(after, std::memory_order_relaxed);  // relaxed: under the registry's lock
+    note_change();  // whoever serves one of the others looks again
 }
 
 void engine::set_after(subscription_core& sub, const std::vector<subscription_core*>& others) {

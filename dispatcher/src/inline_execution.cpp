@@ -40,7 +40,7 @@ bool engine::serve_inline(worker_group* group, worker_seat* seat) noexcept {
                 return true;
             }
         }
-        again = together.turns != 0;
+        again = together.taken != 0;
         for (std::uint64_t left = together.left; left != 0; left &= left - 1) {
             subscription_core& sub =
                 subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))];

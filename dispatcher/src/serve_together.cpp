@@ -12,7 +12,6 @@
 #include <ropeway/dispatcher/engine.hpp>
 #include <ropeway/dispatcher/serving.hpp>
 #include <ropeway/pool/thread_number.hpp>
-#include <ropeway/pool/tick_clock.hpp>
 
 #include "mask_windows.hpp"
 #include "worker_group.hpp"
@@ -23,8 +22,9 @@ namespace {
 /// Turns that a subscription takes together with others before one of its own times its handler.
 constexpr std::uint32_t turns_together = 64;
 
-/// A handler that takes longer gains nothing: what a turn of its own costs does not show beside it.
-constexpr std::uint64_t long_handler_ns = 500;
+/// A handler that takes more than this part of a slice gains nothing: what a turn of its own costs
+/// does not show beside it.
+constexpr std::uint64_t part_of_slice = 16;
 
 /// What a tail tells of a cursor: its word without the position's upper bits.
 constexpr std::uint64_t told_by_tail = (std::uint64_t{1} << 34U) - 1;
@@ -59,8 +59,9 @@ class seen_publishers {
 
     /// Where a subscription stands, as seen without taking it.
     struct standing {
-        publisher_core* before = nullptr;  ///< before market events of this one, and perhaps others
+        publisher_core* before = nullptr;  ///< before market events of this one
         std::uint64_t at = 0;              ///< its position there
+        bool several = false;              ///< others
         bool elsewhere = false;            ///< before anything else, or in a rescue, or joining
     };
     [[nodiscard]] standing of(std::uint32_t number,
@@ -75,18 +76,14 @@ class seen_publishers {
                 critical.first_kept.load(std::memory_order_relaxed) != 0) {
                 return {.elsewhere = true};
             }
-            const cursor_block& market = one.market[number];
-            const std::uint64_t word = market.cursor.load(std::memory_order_relaxed);
-            if (market.kept.load(std::memory_order_relaxed) != 0 ||
-                market.first_kept.load(std::memory_order_relaxed) != 0) {
-                return {.elsewhere = true};
-            }
+            const std::uint64_t word = one.market[number].cursor.load(std::memory_order_relaxed);
             if ((word & told_by_tail) == one.market_end) {
                 continue;
             }
             if (cursor_word::busy(word) || word == cursor_word::join) {
                 return {.elsewhere = true};
             }
+            out.several = out.before != nullptr;
             if (out.before == nullptr || one.from == preferred) {
                 out.before = one.from;
                 out.at = cursor_word::position(word);
@@ -118,7 +115,6 @@ void find_events(publisher_core& from, std::uint64_t at, tail_views& tails,
         out.events[i] = from.payload(slot);
         out.sequences[i] = from.sequence_of(slot);
     }
-    out.watched = out.next_watched(0);
 }
 
 /// Ends a taking. Release: the next taker sees all we did. That it was marked meanwhile, to be
@@ -135,25 +131,12 @@ bool take_shown(subscription_core& sub, const shared_range& range, std::uint32_t
     cursor_block& block = range.from->rings[index_of(c)].cursors[sub.number];
     const std::uint64_t first = range.first + at;
     const std::uint32_t count = range.count - at;
-    // As in take_range(), from here on.
+    // As in take_range(), for a cursor that its publisher does not move.
     if (!planted(planted_bug::no_pin)) {
         block.pin.store(pin_word::of(first, count), std::memory_order_relaxed);
     }
-    bool taken = false;
-    if (sub.contended(c) && planted(planted_bug::claim_by_store)) {
-        block.cursor.store(cursor_word::at(first + count), std::memory_order_release);
-        taken = true;
-    } else if (sub.contended(c)) {
-        // What a rescue left to tell, or keeps, is for a turn of its own: it moved the cursor.
-        std::uint64_t word = cursor_word::at(first);
-        taken = block.cursor.compare_exchange_strong(word, cursor_word::at(first + count),
-                                                     std::memory_order_acq_rel,
-                                                     std::memory_order_relaxed);
-    } else {
-        std::atomic_signal_fence(std::memory_order_seq_cst);
-        taken = block.left_behind.load(std::memory_order_relaxed) == cursor_block::kept_up;
-    }
-    if (!taken) [[unlikely]] {
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (block.left_behind.load(std::memory_order_relaxed) != cursor_block::kept_up) [[unlikely]] {
         block.pin.store(0, std::memory_order_release);
         return false;
     }
@@ -188,10 +171,6 @@ inline bool engine::show_to(subscription_core& sub, shared_range& range, std::ui
         !planted(planted_bug::stale_place)) {
         return false;
     }
-    // Relaxed: as in take_range(). One that lost events is to be told.
-    if (block.lost.load(std::memory_order_relaxed) != block.told.load(std::memory_order_relaxed)) {
-        return false;
-    }
     acknowledge(sub);
     const shown to = sub.face.show(sub, range, begin);
     if (to.upto == begin) {
@@ -206,7 +185,7 @@ inline bool engine::show_to(subscription_core& sub, shared_range& range, std::ui
     }
     ++out.turns;
     out.done += to.upto - begin;
-    return to.upto == range.count;
+    return to.upto == range.count && sub.box[index_of(ring_class::market)].empty();
 }
 
 engine::served_together engine::serve_together(worker_group* group, worker_seat* seat,
@@ -215,7 +194,9 @@ engine::served_together engine::serve_together(worker_group* group, worker_seat*
     served_together out;
     out.left = members;
     shared_range range;
-    range.changes = changes();  // before the tails: a critical event in them is a change
+    range.changes = changes();
+    // After it: a critical event that is no change any more is in the tails.
+    seen.tails.forget_before(critical_hint());
     const seen_publishers published{publishers(), seen.tails, seen.turn};
     if (seen.rear != nullptr) {
         find_events(*seen.rear, seen.rear_at, seen.tails, range);
@@ -259,7 +240,8 @@ engine::served_together engine::serve_together(worker_group* group, worker_seat*
             continue;
         }
         if (where.at - range.first >= range.count) [[unlikely]] {
-            ahead |= bit_of(number);
+            // The others catch up first, but for one look in eight.
+            ahead |= where.several || seen.turn % 8 == 0 ? 0 : bit_of(number);
             continue;
         }
         std::uint32_t nobody = subscription_core::idle;
@@ -271,8 +253,9 @@ engine::served_together engine::serve_together(worker_group* group, worker_seat*
             continue;
         }
         taken |= bit_of(number);
+        out.more |= where.several;
         if (stopping()) {  // as in look_once()
-            let_go_quickly(sub);
+            let_go(sub);
             break;
         }
         if (!inside.has_value()) {
@@ -310,6 +293,7 @@ engine::served_together engine::serve_together(worker_group* group, worker_seat*
     if (range.held != 0) {
         range.give_back(*this, range);
     }
+    out.taken = taken;
     out.from = range.from;
     out.changes = range.changes;
     if (inside.has_value()) {
@@ -341,18 +325,10 @@ void engine::end_marked(std::uint64_t subs) noexcept {
 }
 
 void engine::note_if_together(subscription_core& sub, std::uint64_t slice_ticks) noexcept {
-    // With nothing to tell but what its cursor's counts say.
-    const bool plain = sub.policy == overflow::block
-                           ? !sub.was_lossy
-                           : sub.policy == overflow::drop_oldest &&
-                                 sub.delivery == delivery_mode::duplicate &&
-                                 std::ranges::none_of(publishers(), [&](const auto& from) {
-                                     return from->stores_[sub.number]->table != nullptr;
-                                 });
-    const bool may = plain && sub.face.show != nullptr && sub.face.idle == nullptr &&
+    const bool may = sub.face.show != nullptr && sub.face.idle == nullptr &&
+                     sub.policy == overflow::block && !sub.was_lossy &&
                      sub.order == event_order::critical_first && sub.average_ticks != 0 &&
-                     2 * sub.average_ticks <= slice_ticks &&
-                     sub.average_ticks <= tick_clock::from_ns(long_handler_ns);
+                     part_of_slice * sub.average_ticks <= slice_ticks;
     sub.turns_together = turns_together;
     // Relaxed: a hint for others, and our own.
     sub.together.store(may ? chunk_for(sub, slice_ticks) : 0, std::memory_order_relaxed);

@@ -42,7 +42,7 @@ constexpr std::uint64_t half_a_millisecond = 500'000;
 /// Of the looks of an idle worker, one in this many goes through all subscriptions, and one after
 /// this time: a pause may be a sleep. The others ask only whether something was published.
 constexpr std::uint32_t full_look_every = 128;
-constexpr std::uint64_t full_look_after_ns = 10'000;
+constexpr std::uint64_t full_look_after_ns = 2'000;
 
 }  // namespace
 
@@ -129,6 +129,8 @@ bool engine::work(worker_group& group, worker_seat& seat) noexcept {
     mask_windows masks;
     std::uint32_t idle_looks = 0;
     std::uint32_t looks = 0;
+    std::uint64_t last_look = busy_since;
+    std::uint64_t shown = 0;  // together, in the last look
     for (;;) {
         // Acquire pairs with retire(): there is no member any more.
         if (stopping() || group.life.load(std::memory_order_acquire) == worker_group::retiring) {
@@ -140,8 +142,12 @@ bool engine::work(worker_group& group, worker_seat& seat) noexcept {
         const bool glance = idle_looks % full_look_every != 0 &&
                             now - looked_at < full_look_after && nothing_new(tails);
         looked_at = glance ? looked_at : now;
+        const std::uint64_t suspects =
+            now - std::exchange(last_look, now) > group.slice_ticks ? shown : 0;
+        shown = 0;
         const look found =
-            glance ? look::nothing : look_once(group, seat, {tails, &masks, ++looks}, now);
+            glance ? look::nothing
+                   : look_once(group, seat, {tails, &masks, ++looks, suspects, &shown}, now);
         idle_looks = found == look::something ? 0 : idle_looks + 1;
         if (found == look::written_off) {
             return false;
@@ -195,7 +201,8 @@ engine::look engine::look_once(worker_group& group, worker_seat& seat, const vie
     // Relaxed: as below. Both want a look after each turn.
     if ((inline_.load(std::memory_order_relaxed) | intake_count_.load(std::memory_order_relaxed)) ==
         0) [[likely]] {
-        std::uint64_t together = std::exchange(alone, 0);
+        std::uint64_t together = all & ~seen.suspects;
+        alone = all & seen.suspects;
         views from_here = seen;
         bool more = true;
         for (int i = 0; i < batches_per_turn && more; ++i) {
@@ -205,6 +212,7 @@ engine::look engine::look_once(worker_group& group, worker_seat& seat, const vie
             }
             served = std::max(served, was.turns);
             done += was.done;
+            *seen.shown |= was.taken;
             alone = (alone & ~together) | was.left;
             together &= ~was.left | was.rear;
             from_here.rear = was.rear != 0 ? was.from : nullptr;

@@ -159,6 +159,9 @@ void slab::change_mode(std::uint64_t clear, std::uint64_t set) noexcept {
                            (after & (someone_waits | own_allocations)) == 0 && number_ < no_number;
         const std::uint32_t gets = level_in(after) == guard_level::sampled ? watched_gets : 0;
         after = (after & ~std::uint64_t{no_key}) | (plain ? number_ | gets : no_key);
+        if (after == before) {
+            return;  // who waits asks each time; all gets and puts read this line
+        }
         // release: whoever sees the level may also see the tables; who sees only the level
         // (relaxed) asks for the tables by acquire loads and does without what it does not find
     } while (!mode_.compare_exchange_weak(before, after, std::memory_order_release,

@@ -375,6 +375,10 @@ void slab::seal_slow(slot_ref held) noexcept {
 }
 
 bool slab::lend(slot_ref held, std::uint64_t meta) noexcept {
+    if (held.index >= slots_) {
+        report_foreign(violation_kind::foreign_pointer, held, meta);
+        return false;
+    }
     std::uint64_t word = 0;
     if (!claim_held({held, meta, true, slot_state::live}, word)) {
         return false;

@@ -27,6 +27,13 @@ constexpr std::array market_kinds{event_kind::trade, event_kind::quote, event_ki
     return static_cast<std::uint32_t>(i % 7) + 1;
 }
 
+/// No two handlers run at once, not even while the system holds the worker up.
+[[nodiscard]] ropeway::dispatcher_params one_worker() {
+    ropeway::dispatcher_params params = small_dispatcher(1);
+    params.workers.replacements = 0;
+    return params;
+}
+
 /// A handler that works for so long.
 void burn(std::chrono::microseconds time) {
     const auto until = std::chrono::steady_clock::now() + time;
@@ -78,7 +85,7 @@ TEST_CASE("what is shown to many is what each would get alone") {
         GENERATE(ropeway::execution_mode::inline_, ropeway::execution_mode::group);
     constexpr std::uint64_t events = 5000;
     std::vector<reader> all = readers(delivery, execution);
-    ropeway::dispatcher<market_event> d{small_dispatcher(1)};
+    ropeway::dispatcher<market_event> d{one_worker()};
     std::vector<ropeway::subscription> joined;
     for (reader& one : all) {
         joined.push_back(
@@ -117,7 +124,7 @@ TEST_CASE("a flip inside a handler holds for whoever is shown the same event aft
     const auto delivery = GENERATE(ropeway::duplicate, ropeway::in_place);
     constexpr std::size_t width = 6;
     constexpr std::uint64_t events = 200;
-    ropeway::dispatcher<market_event> d{small_dispatcher(1)};
+    ropeway::dispatcher<market_event> d{one_worker()};
     std::uint64_t flipped_at = 0;  // the event in whose handler it was
     bool flipped = false;
     std::uint64_t stale = 0;
@@ -158,7 +165,7 @@ TEST_CASE("a flip in the middle of a batch: what is left of it is filtered, and 
     const auto delivery = GENERATE(ropeway::duplicate, ropeway::in_place);
     constexpr std::size_t width = 6;
     constexpr std::uint64_t events = 2000;
-    ropeway::dispatcher<market_event> d{small_dispatcher(1)};
+    ropeway::dispatcher<market_event> d{one_worker()};
     std::array<std::uint64_t, width> called{};
     std::uint64_t stale = 0;
     bool flipped = false;
@@ -189,10 +196,12 @@ TEST_CASE("a flip in the middle of a batch: what is left of it is filtered, and 
     CHECK(d.stats().duplicates_out == 0);
 }
 
-TEST_CASE("a critical event that a handler publishes goes before the market event it came from") {
+TEST_CASE("a critical event goes before all market events whose handlers have not begun") {
     const auto delivery = GENERATE(ropeway::duplicate, ropeway::in_place);
-    constexpr std::uint64_t events = 2000;
-    ropeway::dispatcher<market_event> d{small_dispatcher(1)};
+    // With each third event, one by one; or with few, out of a long backlog.
+    const std::uint64_t every = GENERATE(3U, 500U);
+    const std::uint64_t events = every == 3 ? 2000 : 20'000;
+    ropeway::dispatcher<market_event> d{one_worker()};
     auto orders = d.publisher("orders", rings_of(1024));
     // One worker: no two of these run at once.
     std::uint64_t sent = 0;
@@ -215,25 +224,95 @@ TEST_CASE("a critical event that a handler publishes goes before the market even
     joined.push_back(d.subscribe(
         "strategy", overflow::block, {.kinds = ropeway::market_data, .delivery = delivery},
         [&](const market_event& e) {
-            if (e.user % 3 == 0 && send(orders, event_kind::control_command, e.user)) {
+            if (e.user % every == 0 && send(orders, event_kind::control_command, e.user)) {
                 ++sent;
             }
             handled.add();
         }));
     joined.push_back(d.subscribe("watcher 2", overflow::block, params, watcher(2)));
     joined.push_back(d.subscribe("watcher 3", overflow::block, params, watcher(3)));
-    auto feed = d.publisher("feed", rings_of(4096));
-    d.start();
+    auto feed = d.publisher("feed", rings_of(32'768));
+    if (every == 3) {
+        d.start();
+    }
     for (std::uint64_t i = 1; i <= events; ++i) {
         REQUIRE(send(feed, event_kind::trade, i));
     }
+    if (every != 3) {
+        d.start();
+    }
     REQUIRE(handled.reached(events));
     REQUIRE(d.stop(30s).clean());
-    CHECK(sent == events / 3);
+    CHECK(sent == events / every);
     for (const std::uint64_t one : seen) {
         CHECK(one == sent);
     }
     CHECK(too_late == 0);
+}
+
+TEST_CASE("what a handler publishes to several rings is handled before its publish returns") {
+    const auto delivery = GENERATE(ropeway::duplicate, ropeway::in_place);
+    ropeway::dispatcher<market_event> d{one_worker()};
+    std::array others{d.publisher("x", rings_of(64)), d.publisher("y", rings_of(64)),
+                      d.publisher("z", rings_of(64))};
+    auto feed = d.publisher("feed", rings_of(64));
+    std::uint64_t quotes = 0;
+    constexpr std::uint64_t now = 1000;
+    const auto params = [&](event_kind kind) {
+        return ropeway::subscription_params{
+            .kinds = kind, .delivery = delivery, .execution = ropeway::execution_mode::inline_};
+    };
+    auto strategy = d.subscribe("strategy", overflow::block, params(event_kind::trade),
+                                [&](const market_event& e) {
+                                    for (std::size_t i = 0; e.user == now && i < 3; ++i) {
+                                        CHECK(send(others[i], event_kind::quote));
+                                    }
+                                });
+    auto reader = d.subscribe("quotes", overflow::block, params(event_kind::quote),
+                              [&](const market_event&) { ++quotes; });
+    d.start();
+    for (int round = 0; round < 50; ++round) {
+        for (std::uint64_t i = 0; i < 10; ++i) {
+            REQUIRE(send(feed, i % 2 == 0 ? event_kind::trade : event_kind::quote, i));
+        }
+        const std::uint64_t before = quotes;
+        REQUIRE(send(feed, event_kind::trade, now));
+        REQUIRE(quotes == before + others.size());
+    }
+    CHECK(d.stop(30s).clean());
+}
+
+TEST_CASE("a handler that throws in the middle of a packet gets the rest of it") {
+    const auto delivery = GENERATE(ropeway::duplicate, ropeway::in_place);
+    ropeway::dispatcher<market_event> d{one_worker()};
+    std::array<std::uint64_t, 2> got{};
+    const ropeway::subscription_params params{.delivery = delivery,
+                                              .execution = ropeway::execution_mode::inline_};
+    auto throws = d.subscribe("throws", overflow::block, params, [&](const market_event& e) {
+        ++got[0];
+        if (e.user == 1) {
+            throw std::runtime_error{"as asked"};
+        }
+    });
+    auto other =
+        d.subscribe("other", overflow::block, params, [&](const market_event&) { ++got[1]; });
+    auto feed = d.publisher("feed", rings_of(64));
+    d.start();
+    for (std::uint64_t round = 1; round <= 50; ++round) {
+        for (std::uint64_t i = 0; i < 10; ++i) {
+            REQUIRE(send(feed, event_kind::trade));
+        }
+        std::vector<ropeway::claimed<market_event>> packet;
+        for (std::uint64_t i = 0; i < 8; ++i) {
+            packet.push_back(feed.claim());
+            REQUIRE(packet.back());
+            packet.back()->kind = event_kind::trade;
+            packet.back()->user = i;
+        }
+        REQUIRE(feed.publish_n(packet).count == 8);
+        REQUIRE(got == std::array{18 * round, 18 * round});
+    }
+    CHECK(d.stop(30s).clean());
 }
 
 TEST_CASE("a handler may end its own subscription and those that come after it") {
@@ -242,7 +321,7 @@ TEST_CASE("a handler may end its own subscription and those that come after it")
         GENERATE(ropeway::execution_mode::inline_, ropeway::execution_mode::group);
     constexpr std::size_t width = 5;
     constexpr std::uint64_t last = 100;
-    ropeway::dispatcher<market_event> d{small_dispatcher(1)};
+    ropeway::dispatcher<market_event> d{one_worker()};
     std::array<std::optional<ropeway::subscription>, width> joined;
     std::array<std::uint64_t, width> called{};
     std::uint64_t too_many = 0;

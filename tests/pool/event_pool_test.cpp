@@ -6,8 +6,12 @@
 #include <ropeway_test.hpp>
 
 #include <array>
+#include <functional>
+#include <memory>
+#include <set>
 #include <thread>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "pool_test.hpp"
@@ -20,6 +24,26 @@ static_assert(std::is_nothrow_move_constructible_v<pooled<market_event>>);
 static_assert(std::is_nothrow_move_assignable_v<pooled<market_event>>);
 static_assert(sizeof(pooled<market_event>) ==
               24);  // event, pool and slot; rings of handles hold it
+
+/// An event that owns another one, and does something when it is reset.
+struct parcel {
+    std::uint32_t kind = 0;
+    std::uint64_t routing_version = 0;
+    std::shared_ptr<void> inside{};  // a pooled<parcel>
+    std::function<void()> at_reset{};
+};
+template <>
+struct ropeway::event_traits<parcel> : ropeway::event_traits_base<parcel> {
+    [[nodiscard]] static std::uint32_t kind(const parcel& e) noexcept { return e.kind; }
+    static void clone(parcel& to, const parcel& from) noexcept { to.kind = from.kind; }
+    static void reset(parcel& e) noexcept {
+        const auto inside = std::exchange(e.inside, nullptr);
+        const auto last = std::exchange(e.at_reset, nullptr);
+        if (last) {
+            last();
+        }
+    }
+};
 
 // There is no way back but the recycler: no pool has a public put.
 template <class T>
@@ -168,19 +192,89 @@ TEST_CASE("a handle of any guard level goes back at any other, and its event sta
 
 TEST_CASE(
     "a reference that names no slot is reported when its handle goes back, and nothing else") {
+    const guard_level level =
+        GENERATE(guard_level::off, guard_level::guard, guard_level::sampled, guard_level::full);
     const recorder seen;
     recycler back;
-    event_pool<market_event> pool{{.slots = 64, .back = &back}};
+    event_pool<market_event> pool{{.slots = 64, .guard = level, .back = &back}};
     pool.get().reset();
     for (const std::uint32_t index : {64U, 1U << 20, 0xFFFF'FFFFU}) {
         auto nothing = back.adopt<market_event>(pool.slots(), {index, 0});
         REQUIRE(nothing);
         REQUIRE(nothing.slot() == slot_ref{index, 0});
+        nothing.reset();
+        REQUIRE(back.lend(back.adopt<market_event>(pool.slots(), {index, 0})).event == nullptr);
     }
-    REQUIRE(seen.count() == 3);
-    REQUIRE(seen.last().kind == violation_kind::foreign_pointer);
+    REQUIRE(seen.count() == 6);
+    REQUIRE(seen.count(violation_kind::foreign_pointer) == 6);
     REQUIRE(pool.stats().recycled == 1);
     REQUIRE(pool.get());
+}
+
+TEST_CASE("a user's reset may give back and get events of the same pool") {
+    const guard_level level =
+        GENERATE(guard_level::off, guard_level::guard, guard_level::sampled, guard_level::full);
+    const std::uint32_t entries = GENERATE(1U, 2U, 16U);
+    const recorder seen;
+    recycler back;
+    constexpr std::uint32_t slots = 64;
+    event_pool<parcel> pool{
+        {.slots = slots, .guard = level, .magazine_entries = entries, .back = &back}};
+    std::vector<pooled<parcel>> got;
+    const auto fill = [&](int depth) {
+        pooled<parcel> outer = pool.get();
+        for (int i = 0; i != depth; ++i) {
+            pooled<parcel> next = pool.get();
+            next->inside = std::make_shared<pooled<parcel>>(std::move(outer));
+            outer = std::move(next);
+        }
+        return outer;
+    };
+    for (int round = 0; round != 50; ++round) {
+        fill(round % 5).reset();
+        pooled<parcel> getter = fill(2);
+        getter->at_reset = [&] { got.push_back(pool.get()); };
+        getter.reset();
+        REQUIRE(got.back());
+        REQUIRE(pool.stats().outstanding == got.size());
+        if (got.size() == 8) {
+            got.clear();
+        }
+    }
+    got.clear();
+    REQUIRE(pool.stats().outstanding == 0);
+    REQUIRE(seen.count() == 0);
+    std::set<std::uint32_t> indexes;
+    std::vector<pooled<parcel>> all;
+    while (auto one = pool.get()) {
+        REQUIRE(indexes.insert(one.slot().index).second);
+        all.push_back(std::move(one));
+    }
+    // At `full` some wait in quarantine.
+    REQUIRE(all.size() + pool.stats().parked == slots);
+    for (auto& one : all) {
+        one->inside.reset();
+        one->at_reset = nullptr;
+    }
+}
+
+TEST_CASE("at sampled one get in 1024 is watched, also with small magazines") {
+    recycler back;
+    const std::uint32_t entries = GENERATE(1U, 64U);
+    event_pool<market_event> pool{
+        {.slots = 4096, .guard = guard_level::sampled, .magazine_entries = entries, .back = &back}};
+    std::vector<pooled<market_event>> held;
+    std::size_t watched = 0;
+    for (int i = 0; i != 4096; ++i) {
+        held.push_back(pool.get());
+        // Relaxed: our own.
+        const std::uint64_t word = pool.slots()
+                                       .storage()
+                                       .header(held.back().slot().index)
+                                       .word.load(std::memory_order_relaxed);
+        watched += (word & slot_word::watched) != 0 ? 1U : 0U;
+    }
+    REQUIRE(watched == 4);
 }
 
 TEST_CASE("events that another thread gave back come out once each, with returns in between") {

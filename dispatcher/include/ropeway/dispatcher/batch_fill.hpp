@@ -89,19 +89,16 @@ class batch_fill {
         return {range.count() - got, 0};
     }
 
-    /// True when a subscription wants all of a shared range, and nothing of it is stale.
-    [[nodiscard]] static bool all_wanted(shared_range& range, kind_set kinds,
+    /// True when a subscription, which the caller holds, wants all of a shared range from `at` on,
+    /// and nothing of it is stale.
+    [[nodiscard]] static bool all_wanted(shared_range& range, std::uint32_t at, kind_set kinds,
                                          std::uint64_t least) noexcept {
-        if (!range.surveyed) {
-            range.surveyed = true;
-            range.kinds = 0;
-            range.least_version = ~std::uint64_t{0};
-            for (std::uint32_t i = 0; i != range.count; ++i) {
-                const E& event = *static_cast<const E*>(range.events[i]);
-                range.kinds |= kind_set::bit(traits::kind(event));
-                range.least_version = std::min(range.least_version, traits::routing_version(event));
-            }
+        for (std::uint32_t i = at; i < std::min(range.surveyed, range.count); ++i) {
+            const E& event = *static_cast<const E*>(range.events[i]);
+            range.kinds |= kind_set::bit(traits::kind(event));
+            range.least_version = std::min(range.least_version, traits::routing_version(event));
         }
+        range.surveyed = std::min(range.surveyed, at);
         return range.least_version >= least && (range.kinds & ~kinds.bits()) == 0;
     }
     /// Slots of a shared range for duplicates of its events from `at` on; false when there are not
@@ -126,7 +123,7 @@ class batch_fill {
             range.held += static_cast<std::uint32_t>(
                 pool.get_n(range.duplicates.data() + range.held, count - range.held, meta));
         }
-        return range.held >= count;
+        return range.held >= count && slab_run<E>{pool.storage()}.usable();
     }
     /// Duplicates of those events, in those slots.
     static void duplicate_all(const shared_range& range, std::uint32_t at) noexcept {

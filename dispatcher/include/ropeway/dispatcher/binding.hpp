@@ -452,7 +452,7 @@ class binding {
         const std::uint64_t least = self.least_for(sub);
         const kind_set kinds = wanted.kinds;
         delivery facts = facts_of(range);
-        std::uint32_t watched = at <= range.watched ? range.watched : range.next_watched(at);
+        std::uint32_t watched = range.next_watched(at);
         [[maybe_unused]] bool called = false;
         bool failed = false;
         while (at != range.count && !failed && range.unchanged(owner)) {
@@ -524,7 +524,7 @@ class binding {
         const std::uint64_t least = self.least_for(sub);
         const interest& wanted = sub.wanted();
         if (!fits(sub, range.count - at) || !wanted.instruments.empty() ||
-            !filler::all_wanted(range, wanted.kinds, least) ||
+            !filler::all_wanted(range, at, wanted.kinds, least) ||
             !filler::hold_slots(sub, range, at) || !take_shown(sub, range, at)) {
             return {at, false};
         }
@@ -533,7 +533,7 @@ class binding {
         const slab_run<E> slots{owner.duplicates().storage()};
         const std::uint32_t count = range.count - at;
         delivery facts = facts_of(range);
-        std::uint32_t watched = at <= range.watched ? range.watched : range.next_watched(at);
+        std::uint32_t watched = range.next_watched(at);
         bool failed = false;
         std::uint32_t i = 0;
         while (i != count && !failed && range.unchanged(owner)) {
@@ -558,7 +558,9 @@ class binding {
     }
     /// So many calls are no more than its part of a turn that others wait for.
     [[nodiscard]] static bool fits(const subscription_core& sub, std::uint32_t calls) noexcept {
-        return calls <= sub.together.load(std::memory_order_relaxed);  // relaxed: we hold it
+        // Relaxed: we hold it.
+        const std::uint32_t most = sub.together.load(std::memory_order_relaxed);
+        return most != 0 && calls <= most;
     }
     [[nodiscard]] static delivery facts_of(const shared_range& range) noexcept {
         return {.lag = range.lag, .publisher = static_cast<std::uint16_t>(range.from->number_)};

@@ -254,6 +254,10 @@ class engine : public std::enable_shared_from_this<engine> {
         tail_views& tails;
         mask_windows* masks;     ///< null: one subscription alone is served
         std::uint32_t turn = 0;  ///< which publisher goes first
+        /// Bits of subscriptions of which one, served together with the others, took long: turns of
+        /// their own tell which.
+        std::uint64_t suspects = 0;
+        std::uint64_t* shown = nullptr;  ///< gets the bits of those served together
         // Where to begin to serve together; null: where the first subscription stands.
         publisher_core* rear = nullptr;
         std::uint64_t rear_at = 0;
@@ -267,6 +271,7 @@ class engine : public std::enable_shared_from_this<engine> {
         std::uint32_t turns = 0;
         std::uint32_t done = 0;     ///< events
         bool more = false;          ///< another call may find more
+        std::uint64_t taken = 0;    ///< bits of those that were taken, and let go
         std::uint64_t changes = 0;  ///< changes() before it
         // Those of `left` that stood behind what was shown, and where the rearmost does.
         publisher_core* from = nullptr;

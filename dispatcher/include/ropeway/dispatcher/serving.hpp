@@ -51,14 +51,16 @@ struct shared_range {
     std::uint64_t changes = 0;  ///< engine::changes() before the tail was read
     std::uint64_t first = 0;    ///< position
     std::uint32_t count = 0;
-    std::uint32_t lag = 0;      ///< committed behind them
-    std::uint32_t watched = 0;  ///< the first that is sampled or awaited, or count
+    std::uint32_t lag = 0;  ///< committed behind them
     std::array<const void*, batch_size> events;
     std::array<std::uint64_t, batch_size> sequences;
-    // What they are, once somebody asked.
-    bool surveyed = false;
-    std::uint32_t kinds;          ///< of any of them, as kind_set::bits()
-    std::uint64_t least_version;  ///< of any of them
+    // What they are, from `surveyed` on. Only whoever holds a subscription that stands there may
+    // look: what lies before it may be overwritten by now.
+    std::uint32_t surveyed = batch_size;
+    std::uint32_t kinds = 0;                          ///< of any of them, as kind_set::bits()
+    std::uint64_t least_version = ~std::uint64_t{0};  ///< of any of them
+    std::uint32_t watched_after = batch_size;         ///< where next_watched() was asked last
+    std::uint32_t watched = 0;                        ///< and what it said
     // Their masks, turned, once somebody asked.
     bool turned = false;
     std::array<std::uint64_t, max_live_subscriptions> rows;
@@ -74,15 +76,20 @@ struct shared_range {
     /// A bit for each: clear when the publisher's mask says that it is not for that subscription.
     /// Of one that named instruments.
     [[nodiscard]] std::uint64_t wanted_by(std::uint32_t number) noexcept;
-    /// The first from there on that is sampled or awaited, or count.
-    [[nodiscard]] std::uint32_t next_watched(std::uint32_t from_offset) const noexcept {
-        return from_offset >= count ? count : offset_of(from->watched_from(sequences[from_offset]));
-    }
-    /// The first of that sequence or a higher one, or count.
-    [[nodiscard]] std::uint32_t offset_of(std::uint64_t sequence) const noexcept {
-        return static_cast<std::uint32_t>(
-            std::lower_bound(sequences.begin(), sequences.begin() + count, sequence) -
-            sequences.begin());
+    /// The first from there on that is sampled or awaited, or count. For whoever holds a
+    /// subscription that stands there or before.
+    [[nodiscard]] std::uint32_t next_watched(std::uint32_t begin) noexcept {
+        if (begin >= count) {
+            return count;
+        }
+        if (watched_after != begin) {
+            watched_after = begin;
+            const std::uint64_t sequence = from->watched_from(sequences[begin]);
+            watched = static_cast<std::uint32_t>(
+                std::lower_bound(sequences.begin() + begin, sequences.begin() + count, sequence) -
+                sequences.begin());
+        }
+        return watched;
     }
 };
 

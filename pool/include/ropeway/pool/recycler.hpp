@@ -35,7 +35,7 @@ struct recycler_stats {
     std::array<std::uint64_t, max_event_kinds> recycled_by_kind{};
     std::uint64_t merged = 0;
     std::array<std::uint64_t, violation_kinds> violations{};  ///< by violation_kind
-    /// Durations of one return in 1024: bucket b counts those below 2^b ns.
+    /// Durations of one return in 1024, but for renewed slots: bucket b counts those below 2^b ns.
     std::array<std::uint64_t, duration_buckets> durations{};
 };
 

@@ -175,7 +175,7 @@ class alignas(cache_block) slab {
             return check_in_slow({held, meta, true, slot_state::live}, &kind);
         }
         // A sampled slot carries a flag, so that its word is not the expected one.
-        if (now != guard_level::off && !holds(held)) [[unlikely]] {
+        if (held.index >= slots_ || (now != guard_level::off && !holds(held))) [[unlikely]] {
             return check_in_slow({held, meta, true, slot_state::live}, &kind);
         }
         E& event = *static_cast<E*>(payload(held.index));
@@ -404,6 +404,8 @@ class alignas(cache_block) slab {
         --detail::until_sample;
         return true;
     }
+    /// After skip_sample(), for a get that goes another way, where it is counted.
+    static void count_again() noexcept { ++detail::until_sample; }
     [[nodiscard]] static bool sample_now() noexcept {
         if (--detail::until_sample != 0) [[likely]] {
             return false;

@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -232,8 +233,14 @@ class alignas(cache_block) slot_pool {
     template <std::size_t Stride>
     [[nodiscard]] bool get_unsampled(site_id where, slot_header*& header, slot_ref& out) noexcept {
         thread_cache* cache = nullptr;
-        return is_sampled(cache) && slab::skip_sample() &&
-               get_from<Stride>(*cache, where, header, out);
+        if (!is_sampled(cache) || !slab::skip_sample()) {
+            return false;
+        }
+        if (get_from<Stride>(*cache, where, header, out)) [[likely]] {
+            return true;
+        }
+        slab::count_again();
+        return false;
     }
     template <std::size_t Stride>
     [[nodiscard]] bool get_from(thread_cache& cache, site_id where, slot_header*& header,
@@ -289,7 +296,8 @@ class alignas(cache_block) slot_pool {
                               site_id where) noexcept {
         const std::uint64_t bits = slot_bits(held);
         const std::uint64_t life = bits & generation_bits;
-        slot_header& header = *std::launder(reinterpret_cast<slot_header*>(&event) - 1);
+        slot_header& header =
+            *std::launder(reinterpret_cast<slot_header*>(std::addressof(event)) - 1);
         magazine& top = *own(cache.current);
         // relaxed (all): own word; the others: see slab's invariant 2
         const std::uint32_t n = top.count.load(std::memory_order_relaxed);
@@ -307,14 +315,20 @@ class alignas(cache_block) slot_pool {
             return false;
         }
         cache.recycled[kind].add(1);
-        if constexpr (!std::is_trivially_copyable_v<E>) {
-            event_traits<E>::reset(event);
+        const auto end_life = [&] {
+            header.meta.store(coarse_now_stamp() | cache.stamp | where, std::memory_order_relaxed);
+            header.word.store(life + cache.put_step, std::memory_order_relaxed);
+        };
+        if constexpr (std::is_trivially_copyable_v<E>) {
+            end_life();
+            top.entries[n] = bits + one_generation;
+            top.parkers[n] = cache.thread;
+            top.set_size(n + 1);
+        } else {
+            event_traits<E>::reset(event);  // the user's: may get and put here, too
+            end_life();
+            push(cache, std::bit_cast<slot_ref>(bits + one_generation), cache.thread);
         }
-        header.meta.store(coarse_now_stamp() | cache.stamp | where, std::memory_order_relaxed);
-        header.word.store(life + cache.put_step, std::memory_order_relaxed);
-        top.entries[n] = bits + one_generation;
-        top.parkers[n] = cache.thread;
-        top.set_size(n + 1);
         return true;
     }
 
