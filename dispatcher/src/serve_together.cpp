@@ -279,6 +279,7 @@ engine::served_together engine::serve_together(worker_group* group, worker_seat*
         }
         if (changes() != range.changes) [[unlikely]] {
             out.left = members & ~done;  // who had nothing may have something by now
+            out.changed = true;
             break;
         }
         if (seat != nullptr && worker_seat::what(seat->word()) != worker_seat::serving)

@@ -221,7 +221,9 @@ engine::look engine::look_once(worker_group& group, worker_seat& seat, const vie
             if (was.turns != 0 && (was.more || alone != 0)) {
                 const std::uint64_t before = now;
                 now = tick_clock::now();  // its time is not the next subscription's
-                more = (was.more || was.rear != 0) && now - before < group.slice_ticks / 2;
+                // A change: what it is about goes first, and may be a critical event.
+                more = (was.more || was.rear != 0) && !was.changed &&
+                       now - before < group.slice_ticks / 2;
             }
         }
         tails.forget_before(critical_hint());

@@ -271,6 +271,7 @@ class engine : public std::enable_shared_from_this<engine> {
         std::uint32_t turns = 0;
         std::uint32_t done = 0;     ///< events
         bool more = false;          ///< another call may find more
+        bool changed = false;       ///< it ended because changes() moved
         std::uint64_t taken = 0;    ///< bits of those that were taken, and let go
         std::uint64_t changes = 0;  ///< changes() before it
         // Those of `left` that stood behind what was shown, and where the rearmost does.
