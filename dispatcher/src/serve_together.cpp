@@ -178,7 +178,7 @@ inline bool engine::show_to(subscription_core& sub, shared_range& range, std::ui
     }
     sub.slices.add(1);
     if (--sub.turns_together == 0) [[unlikely]] {
-        sub.together.store(0, std::memory_order_relaxed);  // relaxed: as above
+        sub.together.store(0, std::memory_order_relaxed);  // relaxed: we hold it
     }
     if (to.failed) [[unlikely]] {
         static_cast<void>(note_failure(sub, *this));

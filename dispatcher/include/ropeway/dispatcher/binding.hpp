@@ -18,6 +18,7 @@
 #include <ropeway/dispatcher/close_delivery.hpp>
 #include <ropeway/dispatcher/engine.hpp>
 #include <ropeway/dispatcher/serving.hpp>
+#include <ropeway/dispatcher/shared_delivery.hpp>
 #include <ropeway/pool/coarse_clock.hpp>
 #include <ropeway/pool/recycler.hpp>
 #include <ropeway/pool/thread_number.hpp>
@@ -48,7 +49,9 @@ class binding {
         consumer_face face;
         face.serve = &serve_duplicates;
         if constexpr (!owns && std::is_trivially_copyable_v<E>) {
-            face.show = params.delivery == delivery_mode::duplicate ? &show_duplicates : nullptr;
+            if (params.delivery == delivery_mode::duplicate) {
+                face.show = &shown_by<&shared::duplicates>;
+            }
         }
         if (params.delivery == delivery_mode::original) {
             face.serve = &serve_original;
@@ -56,7 +59,7 @@ class binding {
         if constexpr (handler_for<Handler, const E&>) {
             if (params.delivery == delivery_mode::in_place) {
                 face.serve = &serve_in_place;
-                face.show = &show_in_place;
+                face.show = &shown_by<&shared::in_place>;
             }
         }
         face.recycle = [](engine& owner, slot_pool& pool, slot_ref held) noexcept {
@@ -106,7 +109,13 @@ class binding {
   private:
     using filler = batch_fill<E>;
     using closely = close_delivery<E, wrapper<E, Handler>>;
+    using shared = shared_delivery<E, wrapper<E, Handler>>;
     static constexpr bool owns = owning_handler_for<Handler, E>;
+
+    template <auto show>
+    static shown shown_by(subscription_core& sub, shared_range& range, std::uint32_t at) {
+        return show(static_cast<binding*>(sub.face.object)->consumer_, sub, range, at);
+    }
 
     static std::uint32_t serve_duplicates(subscription_core& sub, publisher_core& from,
                                           ring_class c, serve_context& context) {
@@ -406,25 +415,7 @@ class binding {
         }
         return {stop, calls, false};
     }
-    [[gnu::cold]] static outcome unwanted(const subscription_core& sub, publisher_core& from,
-                                          std::uint64_t sequence) noexcept {
-        if (sequence == from.awaited()) {
-            from.note_outcome(sub.number, sequence, delivery_outcome::unwanted);
-        }
-        return outcome::filtered;
-    }
     /// One event where it lies, whatever it is.
-    template <class Event>
-    [[gnu::noinline]] static outcome run_closely(binding& self, subscription_core& sub,
-                                                 publisher_core& from, Event& event,
-                                                 const delivery& facts, std::uint64_t least) {
-        if (!filler::wants(sub.wanted(), event)) {
-            return unwanted(sub, from, facts.sequence);
-        }
-        return closely::hand_over({self.consumer_, *from.owner_, sub, from, event, facts.sequence},
-                                  least, [&] { return self.consumer_.deliver(event, facts); });
-    }
-    /// The same of a range.
     [[gnu::noinline]] static outcome run_one_in_ring(binding& self, subscription_core& sub,
                                                      publisher_core& from, const taken_range& range,
                                                      std::uint32_t at, delivery facts,
@@ -433,150 +424,8 @@ class binding {
         const E& event = *static_cast<const E*>(from.payload(index));
         facts.sequence = from.sequence_of(index);
         facts.end_of_batch = range.first + at + 1 == range.last;
-        return range.may_want(at) ? run_closely(self, sub, from, event, facts, least)
-                                  : unwanted(sub, from, facts.sequence);
-    }
-
-    /// The handlers of events that others are shown too, where they lie. For all of show_fn: the
-    /// inbox is empty, and the thread counts as inside a handler.
-    static shown show_in_place(subscription_core& sub, shared_range& range, std::uint32_t at) {
-        binding& self = *static_cast<binding*>(sub.face.object);
-        const interest& wanted = sub.wanted();
-        if (!wanted.instruments.empty()) [[unlikely]] {
-            return show_marked(sub, range, at);
-        }
-        if (!fits(sub, range.count - at) || !take_shown(sub, range, at)) [[unlikely]] {
-            return {at, false};
-        }
-        const engine& owner = *range.from->owner_;
-        const std::uint64_t least = self.least_for(sub);
-        const kind_set kinds = wanted.kinds;
-        delivery facts = facts_of(range);
-        std::uint32_t watched = range.next_watched(at);
-        [[maybe_unused]] bool called = false;
-        bool failed = false;
-        while (at != range.count && !failed && range.unchanged(owner)) {
-            const E& event = *static_cast<const E*>(range.events[at]);
-            facts.sequence = range.sequences[at];
-            facts.end_of_batch = at + 1 == range.count;
-            if (at == watched || traits::routing_version(event) < least) [[unlikely]] {
-                const outcome ended = run_closely(self, sub, *range.from, event, facts, least);
-                called |= ended != outcome::filtered;
-                failed = ended == outcome::failed;
-                watched = range.next_watched(at + 1);
-            } else if (kinds.contains(traits::kind(event))) {
-                called = true;
-                failed = self.consumer_.deliver(event, facts) == outcome::failed;
-            }
-            ++at;
-        }
-        self.end_batch(called);
-        end_range(sub, *range.from, ring_class::market, false, range.first + at);
-        return {at, failed};
-    }
-    /// The same for one that named instruments: the few events that are marked for it.
-    static shown show_marked(subscription_core& sub, shared_range& range, std::uint32_t at) {
-        binding& self = *static_cast<binding*>(sub.face.object);
-        const std::uint64_t mine = range.wanted_by(sub.number) >> at << at;
-        // Somebody may ask about each of them: a turn of its own tells what became of it.
-        if (range.from->awaited() >= range.sequences[at] ||
-            !fits(sub, static_cast<std::uint32_t>(std::popcount(mine))) ||
-            !take_shown(sub, range, at)) [[unlikely]] {
-            return {at, false};
-        }
-        const engine& owner = *range.from->owner_;
-        const std::uint64_t least = self.least_for(sub);
-        const interest& wanted = sub.wanted();
-        delivery facts = facts_of(range);
-        bool called = false;
-        bool failed = false;
-        for (std::uint64_t left = mine;; left &= left - 1) {
-            at = left == 0 ? range.count : static_cast<std::uint32_t>(std::countr_zero(left));
-            if (at == range.count || !range.unchanged(owner)) {
-                break;
-            }
-            const E& event = *static_cast<const E*>(range.events[at]);
-            facts.sequence = range.sequences[at];
-            facts.end_of_batch = at + 1 == range.count;
-            if (fanout_sample::is_sampled(facts.sequence) || traits::routing_version(event) < least)
-                [[unlikely]] {
-                const outcome ended = run_closely(self, sub, *range.from, event, facts, least);
-                called |= ended != outcome::filtered;
-                failed = ended == outcome::failed;
-            } else if (filler::wants(wanted, event)) {
-                called = true;
-                failed = self.consumer_.deliver(event, facts) == outcome::failed;
-            }
-            if (failed) [[unlikely]] {
-                ++at;
-                break;
-            }
-        }
-        self.end_batch(called);
-        end_range(sub, *range.from, ring_class::market, false, range.first + at);
-        return {at, failed};
-    }
-    /// The same with duplicates, for one that wants all of it. The range ends before the first
-    /// handler; what a change leaves of the duplicates waits in the inbox.
-    static shown show_duplicates(subscription_core& sub, shared_range& range, std::uint32_t at) {
-        binding& self = *static_cast<binding*>(sub.face.object);
-        engine& owner = *range.from->owner_;
-        const std::uint64_t least = self.least_for(sub);
-        const interest& wanted = sub.wanted();
-        if (!fits(sub, range.count - at) || !wanted.instruments.empty() ||
-            !filler::all_wanted(range, at, wanted.kinds, least) ||
-            !filler::hold_slots(sub, range, at) || !take_shown(sub, range, at)) {
-            return {at, false};
-        }
-        filler::duplicate_all(range, at);
-        end_range(sub, *range.from, ring_class::market, false, range.first + range.count);
-        const slab_run<E> slots{owner.duplicates().storage()};
-        const std::uint32_t count = range.count - at;
-        delivery facts = facts_of(range);
-        std::uint32_t watched = range.next_watched(at);
-        bool failed = false;
-        std::uint32_t i = 0;
-        while (i != count && !failed && range.unchanged(owner)) {
-            E& event = *slots.payload(range.duplicates[i].index);
-            facts.sequence = range.sequences[at + i];
-            facts.end_of_batch = i + 1 == count;
-            if (at + i == watched) [[unlikely]] {
-                failed =
-                    run_closely(self, sub, *range.from, event, facts, least) == outcome::failed;
-                watched = range.next_watched(at + i + 1);
-            } else {
-                failed = self.consumer_.deliver(event, facts) == outcome::failed;
-            }
-            ++i;
-        }
-        if (i != count) [[unlikely]] {
-            filler::leave_in(sub.box[index_of(ring_class::market)], range, at, i);
-        } else {
-            self.end_batch(true);
-        }
-        return {range.count, failed};
-    }
-    /// So many calls are no more than its part of a turn that others wait for.
-    [[nodiscard]] static bool fits(const subscription_core& sub, std::uint32_t calls) noexcept {
-        // Relaxed: we hold it.
-        const std::uint32_t most = sub.together.load(std::memory_order_relaxed);
-        return most != 0 && calls <= most;
-    }
-    [[nodiscard]] static delivery facts_of(const shared_range& range) noexcept {
-        return {.lag = range.lag, .publisher = static_cast<std::uint16_t>(range.from->number_)};
-    }
-    void end_batch([[maybe_unused]] bool called) noexcept {
-        if constexpr (has_on_batch_end<Handler>) {
-            if (called) {
-                consumer_.batch_end();
-            }
-        }
-    }
-    /// Market data of a lower version is stale for the handlers of a turn that has just begun.
-    [[nodiscard]] std::uint64_t least_for(const subscription_core& sub) const noexcept {
-        // Relaxed: acknowledged just before. Acquire: as in between_handlers.
-        return std::max(sub.acknowledged.load(std::memory_order_relaxed),
-                        consumer_.min_version_source().load(std::memory_order_acquire));
+        return range.may_want(at) ? closely::deliver(self.consumer_, sub, from, event, facts, least)
+                                  : closely::unwanted(sub, from, facts.sequence);
     }
 
     /// Runs the handler on events where they lie, in a range that only this worker's cursor holds.

@@ -52,6 +52,26 @@ class close_delivery {
         return ended;
     }
 
+    /// One event, whatever it is: `event` is given to the handler if the subscription wants it.
+    template <class Event>
+    [[gnu::noinline]] static outcome deliver(Wrapper& consumer, subscription_core& sub,
+                                             publisher_core& from, Event& event,
+                                             const delivery& facts, std::uint64_t least) {
+        if (!batch_fill<E>::wants(sub.wanted(), event)) {
+            return unwanted(sub, from, facts.sequence);
+        }
+        return hand_over({consumer, *from.owner_, sub, from, event, facts.sequence}, least,
+                         [&] { return consumer.deliver(event, facts); });
+    }
+    /// One that it does not want.
+    [[gnu::cold]] static outcome unwanted(const subscription_core& sub, publisher_core& from,
+                                          std::uint64_t sequence) noexcept {
+        if (sequence == from.awaited()) {
+            from.note_outcome(sub.number, sequence, delivery_outcome::unwanted);
+        }
+        return outcome::filtered;
+    }
+
   private:
     using traits = event_traits<E>;
 

@@ -126,8 +126,8 @@ enum class first_kept : std::uint8_t { none, found, undecided };
 void end_range(subscription_core& sub, publisher_core& from, ring_class c, bool pinned,
                std::uint64_t upto) noexcept;
 
-/// Takes what is shown from an offset on: the pin is set, and a cursor that its publisher may move
-/// has passed it. False: a turn of its own is needed. end_range() ends it.
+/// Takes what is shown from an offset on, for a cursor that its publisher does not move: the pin is
+/// set. False: a turn of its own is needed. end_range() ends it.
 [[nodiscard]] bool take_shown(subscription_core& sub, const shared_range& range,
                               std::uint32_t at) noexcept;
 
