@@ -16,14 +16,15 @@ extern char** environ;
 
 namespace ropeway::bench {
 
+std::string path_of(const std::string& program) {
+    std::error_code failed;
+    return (std::filesystem::read_symlink("/proc/self/exe", failed).parent_path() / program)
+        .string();
+}
+
 child_result run_child(const std::string& program, const std::vector<std::string>& arguments,
                        const std::string& preload) {
-    namespace fs = std::filesystem;
-    std::error_code failed;
-    std::string path = program;
-    if (program.find('/') == std::string::npos) {
-        path = (fs::read_symlink("/proc/self/exe", failed).parent_path() / program).string();
-    }
+    const std::string path = program.find('/') == std::string::npos ? path_of(program) : program;
     std::vector<std::string> words{path};
     words.insert(words.end(), arguments.begin(), arguments.end());
     std::vector<char*> argv;

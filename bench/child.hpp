@@ -14,8 +14,11 @@ struct child_result {
     std::string output{};  ///< of both its streams; or why it could not be run
 };
 
-/// Runs a program that lies beside this one; `preload`: a shared library put in front of the
-/// others.
+/// Where a program lies that was built beside this one.
+[[nodiscard]] std::string path_of(const std::string& program);
+
+/// Runs a program, by its path or one that lies beside this one; `preload`: a shared library put in
+/// front of the others.
 [[nodiscard]] child_result run_child(const std::string& program,
                                      const std::vector<std::string>& arguments,
                                      const std::string& preload = {});

@@ -79,9 +79,33 @@ counts run_steady(std::uint64_t events) {
     return out;
 }
 
+/// Per event, of the code that publishes it and of the turns that show it to three consumers; not
+/// of a worker that looks for work. What callgrind counts inside these functions.
+measured run_instructions(const std::string& valgrind, std::uint64_t events) {
+    const child_result ended =
+        run_child(valgrind, {"--tool=callgrind", "--callgrind-out-file=/dev/null",
+                             "--toggle-collect=ropeway::bench::publish_burst(*",
+                             "--toggle-collect=ropeway::detail::engine::serve_together(*",
+                             "--toggle-collect=ropeway::detail::engine::serve(*",
+                             path_of("ropeway-bench-instructions"), std::to_string(events)});
+    measured out;
+    const std::string before = "Collected : ";
+    const std::size_t at = ended.output.find(before);
+    std::istringstream said{at == std::string::npos ? "" : ended.output.substr(at + before.size())};
+    std::uint64_t instructions = 0;
+    if (ended.exit_code != 0 || !(said >> instructions) || instructions == 0) {
+        out.faults.push_back("ropeway-bench-instructions under valgrind: exit " +
+                             std::to_string(ended.exit_code) + ", " + ended.output);
+    }
+    out.value = static_cast<double>(instructions) / static_cast<double>(events);
+    return out;
+}
+
 constexpr row_defaults efficiency_rows{.suite = "efficiency", .conditions = "; guard, threads"};
 constexpr row_defaults steady_rows{.suite = "efficiency",
                                    .conditions = "1M ev/s after warm-up; guard, profile latency"};
+constexpr row_defaults counted_rows{.suite = "efficiency",
+                                    .conditions = "duplicates, block, by callgrind; guard, arena"};
 
 void add(row& to, const measured& one) {
     to.values.push_back(one.value);
@@ -122,6 +146,17 @@ std::vector<row> run_efficiency(const plan& how) {
     }
     rows.push_back(std::move(allocated));
     rows.push_back(std::move(called));
+    row counted = counted_rows.with({.id = "steady.instructions.3",
+                                     .consumers = 3,
+                                     .metric = "instructions per event",
+                                     .direction = better::lower});
+    if (const std::string valgrind = find_in_path("valgrind"); valgrind.empty()) {
+        counted.skipped = "valgrind is not installed";
+    } else {
+        measure(counted, {.rounds = std::min(how.rounds, 3U)},
+                [&] { return run_instructions(valgrind, 102'400 / how.divisor); });
+    }
+    rows.push_back(std::move(counted));
     return rows;
 }
 

@@ -105,6 +105,7 @@ void find_events(publisher_core& from, std::uint64_t at, tail_views& tails,
         std::max(at, tail_word::extend(at, tail_word::count(tails.of(from), ring_class::market)));
     out.from = &from;
     out.places = &places;
+    out.cursors = places.cursors;
     out.first = at;
     out.count = static_cast<std::uint32_t>(std::min<std::uint64_t>(tail - at, batch_size));
     out.lag = static_cast<std::uint32_t>(tail - at - out.count);
@@ -126,26 +127,6 @@ void let_go_quickly(subscription_core& sub) noexcept {
 
 }  // namespace
 
-bool take_shown(subscription_core& sub, const shared_range& range, std::uint32_t at) noexcept {
-    constexpr ring_class c = ring_class::market;
-    cursor_block& block = range.from->rings[index_of(c)].cursors[sub.number];
-    const std::uint64_t first = range.first + at;
-    const std::uint32_t count = range.count - at;
-    // As in take_range(), for a cursor that its publisher does not move.
-    if (!planted(planted_bug::no_pin)) {
-        block.pin.store(pin_word::of(first, count), std::memory_order_relaxed);
-    }
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-    if (block.left_behind.load(std::memory_order_relaxed) != cursor_block::kept_up) [[unlikely]] {
-        block.pin.store(0, std::memory_order_release);
-        return false;
-    }
-    if (count + range.lag > sub.high_water.get()) [[unlikely]] {
-        sub.high_water.set(count + range.lag);
-    }
-    return true;
-}
-
 std::uint64_t shared_range::wanted_by(std::uint32_t number) noexcept {
     if (!turned) {
         turned = true;
@@ -161,7 +142,7 @@ std::uint64_t shared_range::wanted_by(std::uint32_t number) noexcept {
 
 inline bool engine::show_to(subscription_core& sub, shared_range& range, std::uint64_t at,
                             served_together& out) noexcept {
-    const cursor_block& block = range.from->rings[index_of(ring_class::market)].cursors[sub.number];
+    const cursor_block& block = range.cursors[sub.number];
     const auto begin = static_cast<std::uint32_t>(at - range.first);
     if (!sub.needs_no_care()) {
         return false;

@@ -6,6 +6,7 @@ set -uo pipefail
 program=${1:?usage: cli_test.sh PROGRAM [sanitized]}
 # A sanitizer makes calls of its own: nothing is counted then.
 counts=(steady.allocations steady.syscalls)
+! command -v valgrind >/dev/null || counts+=(steady.instructions.3)
 [[ ${2:-} != sanitized ]] || counts=()
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

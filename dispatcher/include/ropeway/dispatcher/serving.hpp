@@ -46,10 +46,13 @@ struct taken_range {
 /// Committed market events of one publisher that a worker found by one look, and shows to all
 /// subscriptions that stand before them. Nobody took them: each moves its own cursor.
 struct shared_range {
+    shared_range() noexcept {}  // the arrays are as they are
+
     publisher_core* from = nullptr;
     const ring* places = nullptr;
-    std::uint64_t changes = 0;  ///< engine::changes() before the tail was read
-    std::uint64_t first = 0;    ///< position
+    cursor_block* cursors = nullptr;  ///< the ring's, by subscription
+    std::uint64_t changes = 0;        ///< engine::changes() before the tail was read
+    std::uint64_t first = 0;          ///< position
     std::uint32_t count = 0;
     std::uint32_t lag = 0;  ///< committed behind them
     std::array<const void*, batch_size> events;
@@ -66,7 +69,9 @@ struct shared_range {
     std::array<std::uint64_t, max_live_subscriptions> rows;
     // Duplicates that one subscription after the other gets filled anew. The worker's.
     std::uint32_t held = 0;
-    std::array<slot_ref, batch_size> duplicates;
+    union {
+        std::array<slot_ref, batch_size> duplicates;  ///< as many as are held; the rest is nothing
+    };
     void (*give_back)(engine&, shared_range&) noexcept = nullptr;  ///< set by whoever takes some
 
     /// False: something is to be asked about before the next handler.
@@ -127,9 +132,34 @@ void end_range(subscription_core& sub, publisher_core& from, ring_class c, bool 
                std::uint64_t upto) noexcept;
 
 /// Takes what is shown from an offset on, for a cursor that its publisher does not move: the pin is
-/// set. False: a turn of its own is needed. end_range() ends it.
-[[nodiscard]] bool take_shown(subscription_core& sub, const shared_range& range,
-                              std::uint32_t at) noexcept;
+/// set. False: a turn of its own is needed. end_shown() ends it.
+[[nodiscard]] inline bool take_shown(subscription_core& sub, const shared_range& range,
+                                     std::uint32_t at) noexcept {
+    cursor_block& block = range.cursors[sub.number];
+    const std::uint32_t count = range.count - at;
+    // As in take_range().
+    if (!planted(planted_bug::no_pin)) {
+        block.pin.store(pin_word::of(range.first + at, count), std::memory_order_relaxed);
+    }
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (block.left_behind.load(std::memory_order_relaxed) != cursor_block::kept_up) [[unlikely]] {
+        block.pin.store(0, std::memory_order_release);
+        return false;
+    }
+    if (count + range.lag > sub.high_water.get()) [[unlikely]] {
+        sub.high_water.set(count + range.lag);
+    }
+    return true;
+}
+
+/// Ends what take_shown() took before an offset; the rest is there for the next look.
+inline void end_shown(const subscription_core& sub, const shared_range& range,
+                      std::uint32_t upto) noexcept {
+    cursor_block& block = range.cursors[sub.number];
+    // Release (both): as in end_range().
+    block.pin.store(0, std::memory_order_release);
+    block.cursor.store(cursor_word::at(range.first + upto), std::memory_order_release);
+}
 
 /// No other subscription may see the events of a range that was taken before: none lives, and one
 /// that joins starts behind it.

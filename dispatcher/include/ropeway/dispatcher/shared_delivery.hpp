@@ -54,7 +54,7 @@ class shared_delivery {
             ++at;
         }
         end_batch(consumer, called);
-        end_range(sub, *range.from, ring_class::market, false, range.first + at);
+        end_shown(sub, range, at);
         return {at, failed};
     }
     /// The same for one that named instruments: the few events that are marked for it.
@@ -97,7 +97,7 @@ class shared_delivery {
             }
         }
         end_batch(consumer, called);
-        end_range(sub, *range.from, ring_class::market, false, range.first + at);
+        end_shown(sub, range, at);
         return {at, failed};
     }
     /// The same with duplicates, for one that wants all of it. The range ends before the first
@@ -113,7 +113,7 @@ class shared_delivery {
             return {at, false};
         }
         filler::duplicate_all(range, at);
-        end_range(sub, *range.from, ring_class::market, false, range.first + range.count);
+        end_shown(sub, range, range.count);
         const slab_run<E> slots{owner.duplicates().storage()};
         const std::uint32_t count = range.count - at;
         delivery facts = facts_of(range);

@@ -48,7 +48,7 @@ struct stand_in {
     [[nodiscard]] E* event() noexcept { return reinterpret_cast<E*>(storage.data()); }
 };
 template <event_type E>
-inline constinit stand_in<E> no_slot{};
+inline constinit stand_in<E> no_event{};
 }  // namespace detail
 
 /// The way back.
@@ -134,7 +134,7 @@ class recycler {
     template <event_type E>
     [[nodiscard]] pooled<E> adopt(slot_pool& pool, slot_ref held) noexcept {
         if (held.index >= pool.storage().slots()) [[unlikely]] {
-            return {detail::no_slot<E>.event(), &pool, held};  // reported when it is given back
+            return {detail::no_event<E>.event(), &pool, held};  // reported when it is given back
         }
         return {static_cast<E*>(pool.payload(held.index)), &pool, held};
     }
@@ -151,6 +151,7 @@ class recycler {
                            make_meta(where, thread_number(), coarse_now_ms()));
         }
     }
+
     /// Ends the lives of slots and begins their next ones for the same holder: what recycle_n() and
     /// get_n() would do after each other, without the way through a magazine. `meta` is of the new
     /// lives; `held` names them afterwards. By workers; never throws.
@@ -195,6 +196,7 @@ class recycler {
         cache->recycled[kind_cell(kind_before)].add(done - counted);
         return done;
     }
+
     /// One return by workers: never throws. @return false if the guard objected.
     template <event_type E>
     bool recycle_one(slot_pool& pool, slot_ref held,
