@@ -147,20 +147,20 @@ measured run_cross(guard_level level, std::uint64_t events) {
     recycler back;
     event_pool<market_event> pool{{.name = "bench", .slots = slots, .guard = level, .back = &back}};
     pool.slots().warm_up({.prefault = true});
-    measured out = pass_across<pooled<market_event>>(
+    measured out = pass_across<slot_ref>(
         events,
-        [&pool](pooled<market_event>& to, std::uint64_t number) {
-            to = pool.get_for_overwrite();
-            while (!to) {  // the other thread's magazines hold them; it gives them back soon
+        [&pool](slot_ref& to, std::uint64_t number) {
+            pooled<market_event> event = pool.get_for_overwrite();
+            while (!event) {  // the other thread's magazines hold them; it gives them back soon
                 std::this_thread::yield();
-                to = pool.get_for_overwrite();
+                event = pool.get_for_overwrite();
             }
-            fill(*to, number);
+            fill(*event, number);
+            to = event.release();
         },
-        [](pooled<market_event>& from) {
-            const std::uint64_t user = from->user;
-            from.reset();
-            return user;
+        [&pool, &back](const slot_ref& from) {
+            const auto event = back.adopt<market_event>(pool.slots(), from);
+            return event->user;
         });
     check_pool(pool, events, out.faults);
     return out;
@@ -283,10 +283,11 @@ void across_threads(std::vector<row>& rows, const plan& how) {
     };
     for (const kind& now : {kind{guard_level::off, 0.8}, kind{guard_level::guard, 1.0}}) {
         const std::string name{to_string(now.level)};
-        row made = recycle_rows.with({.id = "recycle.cross." + name,
-                                      .what = "two threads and an SPSC ring, guard " + name,
-                                      .reference = "the ring alone, events by value",
-                                      .reach = now.reach});
+        row made = recycle_rows.with(
+            {.id = "recycle.cross." + name,
+             .what = "two threads, slot references through an SPSC ring, guard " + name,
+             .reference = "the ring alone, events by value",
+             .reach = now.reach});
         measure(
             made, how, [=] { return run_cross(now.level, events); },
             [=] { return run_bare_queue(events); });
@@ -306,7 +307,7 @@ void across_threads(std::vector<row>& rows, const plan& how) {
          }) {
         row made = recycle_rows.with(
             {.id = std::string{"recycle.cross."} + now.name,
-             .what = "two threads and an SPSC ring, guard guard",
+             .what = "two threads, slot references through an SPSC ring, guard guard",
              .reference = std::string{now.name} + " queue as free list, same ring"});
         measure(
             made, how, [=] { return run_cross(guard_level::guard, events); },
@@ -332,13 +333,13 @@ void against_allocators(std::vector<row>& rows, const plan& how) {
         if (*now.library != '\0' && (library.empty() || only_our_code)) {
             continue;  // not installed: the table shows no row
         }
-        row made =
-            recycle_rows.with({.id = std::string{"recycle.cross."} + now.name,
-                               .what = "two threads and an SPSC ring, guard guard",
-                               .metric = "events per second",
-                               .unit = "Mev/s",
-                               .reference = std::string{now.name} + " malloc and free, same ring",
-                               .reach = now.reach});
+        row made = recycle_rows.with(
+            {.id = std::string{"recycle.cross."} + now.name,
+             .what = "two threads, slot references through an SPSC ring, guard guard",
+             .metric = "events per second",
+             .unit = "Mev/s",
+             .reference = std::string{now.name} + " malloc and free, same ring",
+             .reach = now.reach});
         const auto speed = [](measured one) {
             one.value = one.value > 0 ? 1000 / one.value : 0;
             return one;

@@ -211,6 +211,30 @@ TEST_CASE(
     REQUIRE(pool.get());
 }
 
+TEST_CASE("a reference that a handle was released to is adopted once, on another thread") {
+    const guard_level level = GENERATE(guard_level::guard, guard_level::sampled, guard_level::full);
+    const recorder seen;
+    recycler back;
+    event_pool<market_event> pool{{.slots = 64, .guard = level, .back = &back}};
+    pooled<market_event> event = pool.get();
+    event->user = 7;
+    const slot_ref held = event.slot();
+    const slot_ref released = event.release();
+    REQUIRE(released == held);
+    REQUIRE_FALSE(event);
+    event.reset();  // nothing to give back
+    REQUIRE(pool.stats().outstanding == 1);
+    std::uint64_t user = 0;
+    std::thread{[&] { user = back.adopt<market_event>(pool.slots(), released)->user; }}.join();
+    REQUIRE(user == 7);
+    REQUIRE(pool.stats().outstanding == 0);
+    REQUIRE(pool.stats().recycled == 1);
+    REQUIRE(seen.count() == 0);
+    back.adopt<market_event>(pool.slots(), released).reset();  // once too often
+    REQUIRE(seen.count(violation_kind::double_put) == 1);
+    REQUIRE(pool.stats().recycled == 1);
+}
+
 TEST_CASE("a user's reset may give back and get events of the same pool") {
     const guard_level level =
         GENERATE(guard_level::off, guard_level::guard, guard_level::sampled, guard_level::full);

@@ -52,6 +52,13 @@ class [[nodiscard]] pooled {
     [[nodiscard]] slot_ref slot() const noexcept {
         return event_ != nullptr ? std::bit_cast<slot_ref>(slot_) : slot_ref{};
     }
+    /// Gives up the event without returning it: it is whoever's recycler::adopt() takes the
+    /// reference, on any thread that synchronises with this one. Eight bytes for a queue of one's
+    /// own, where a handle is 24 that its taker must write, too. Requires a non-empty handle.
+    [[nodiscard]] slot_ref release() noexcept {
+        event_ = nullptr;
+        return std::bit_cast<slot_ref>(slot_);
+    }
 
   private:
     friend class recycler;
@@ -64,11 +71,6 @@ class [[nodiscard]] pooled {
         event_ = std::exchange(other.event_, nullptr);
         pool_ = other.pool_;
         slot_ = other.slot_;
-    }
-    /// Gives up the event without returning it.
-    slot_ref let_go() noexcept {
-        event_ = nullptr;
-        return std::bit_cast<slot_ref>(slot_);
     }
 
     E* event_ = nullptr;

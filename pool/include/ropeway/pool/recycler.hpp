@@ -96,7 +96,7 @@ class recycler {
             std::size_t n = 0;
             while (at != events.size() && n != run.size() && events[at] &&
                    events[at].pool_ == &pool) {
-                run[n++] = events[at++].let_go();
+                run[n++] = events[at++].release();
             }
             recycle_n<E>(pool, run.data(), n, id);
             if (pool.storage().policy() == violation_policy::throw_error) {
@@ -116,7 +116,7 @@ class recycler {
         const slot_ticket ticket = event.ticket();
         E* const raw = event.get();
         slot_pool& from = *event.pool_;
-        const slot_ref held = event.let_go();
+        const slot_ref held = event.release();
         const std::uint64_t meta = make_meta(where.id(), thread_number(), coarse_now_ms());
         if (!from.storage().lend(held, meta)) {
             return {};
@@ -230,7 +230,7 @@ class recycler {
         }
         slot_pool& from = *event.pool_;
         E& payload = *event;
-        const slot_ref held = event.let_go();
+        const slot_ref held = event.release();
         if (!from.template put_plain<E>(payload, held, where)) [[unlikely]] {
             const std::uint64_t before = violations_of_this_thread();
             give_back_slowly<E>(from, held, where);
@@ -375,7 +375,7 @@ template <event_type E>
 [[gnu::always_inline]] inline void pooled<E>::reset() noexcept {
     if (event_ != nullptr) {
         E& event = *event_;
-        recycler::give_back<E>(event, *pool_, let_go(), known_site::destructor);
+        recycler::give_back<E>(event, *pool_, release(), known_site::destructor);
     }
 }
 

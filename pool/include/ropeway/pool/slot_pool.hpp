@@ -255,8 +255,9 @@ class alignas(cache_block) slot_pool {
             }
             left = at != 0 ? left : 0;
             if (at >= prefetch_distance) {
-                prefetch_for_write(slab_.memory_ +
-                                   slot_index(top.entries[at - prefetch_distance]) * Stride);
+                prefetch_slot(
+                    slab_.memory_ + slot_index(top.entries[at - prefetch_distance]) * Stride,
+                    Stride);
             }
         }
         const std::uint64_t bits = top.entries[at];
@@ -437,13 +438,22 @@ class alignas(cache_block) slot_pool {
                                 std::uint64_t meta, slot_ref& out) noexcept {
         const slot_ref entry = from.entry(at);
         if (from.has_travelled() && at >= prefetch_distance) {
-            prefetch_for_write(&slab_.header(from.entry(at - prefetch_distance).index));
+            prefetch_slot(slab_.memory_ + slab_.stride_ * from.entry(at - prefetch_distance).index,
+                          slab_.stride_);
         }
         out = entry;
         return slab_.check_out_at(level, entry, meta, from.parkers[at]);
     }
 
     static constexpr std::uint32_t prefetch_distance = 4;
+    /// Asks for a slot that another thread gave back: its header, and where events begin.
+    static void prefetch_slot(const std::byte* slot, std::size_t stride) noexcept {
+        constexpr std::size_t line = cache_block / 2;
+        prefetch_for_write(slot);
+        if (stride > line) {
+            prefetch_for_write(slot + line);
+        }
+    }
 
     [[gnu::cold]] thread_cache* attach() noexcept;
     [[gnu::noinline]] bool refill(thread_cache& cache) noexcept;
