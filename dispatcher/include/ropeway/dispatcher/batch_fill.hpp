@@ -115,13 +115,13 @@ class batch_fill {
         const std::uint64_t meta = make_meta(sub.site, thread_number(), coarse_now_ms());
         range.give_back = &give_back;
         const std::size_t again = std::min(count, range.held);
-        if (owner.returns().template renew_n<E>(pool, std::span{range.duplicates}.first(again),
-                                                meta) != again) [[unlikely]] {
+        if (owner.returns().template renew_n<E>(pool, std::span{range.duplicates(), again}, meta) !=
+            again) [[unlikely]] {
             give_back(owner, range);  // which reports what the guard objects to
         }
         if (range.held < count) {
             range.held += static_cast<std::uint32_t>(
-                pool.get_n(range.duplicates.data() + range.held, count - range.held, meta));
+                pool.get_n(range.duplicates() + range.held, count - range.held, meta));
         }
         return range.held >= count && slab_run<E>{pool.storage()}.usable();
     }
@@ -131,7 +131,7 @@ class batch_fill {
         const void* const* const originals = range.events.data() + at;
         const std::uint32_t count = range.count - at;
         for (std::uint32_t i = 0; i != count; ++i) {
-            copy_event(*slots.payload(range.duplicates[i].index),
+            copy_event(*slots.payload(range.duplicates()[i].index),
                        *static_cast<const E*>(originals[i]));
         }
     }
@@ -148,12 +148,12 @@ class batch_fill {
         box.head = 0;
         box.count = count - begin;
         for (std::uint32_t i = begin; i != count; ++i) {
-            box.refs[i - begin] = range.duplicates[i];
-            box.events[i - begin] = pool.payload(range.duplicates[i].index);
+            box.refs[i - begin] = range.duplicates()[i];
+            box.events[i - begin] = pool.payload(range.duplicates()[i].index);
             box.sequences[i - begin] = range.sequences[at + i];
         }
         for (std::uint32_t i = count; i != range.held; ++i) {
-            range.duplicates[i - box.count] = range.duplicates[i];
+            range.duplicates()[i - box.count] = range.duplicates()[i];
         }
         range.held -= box.count;
     }
@@ -303,7 +303,7 @@ class batch_fill {
         return got;
     }
     static void give_back(engine& owner, shared_range& range) noexcept {
-        owner.returns().template recycle_n<E>(owner.duplicates(), range.duplicates.data(),
+        owner.returns().template recycle_n<E>(owner.duplicates(), range.duplicates(),
                                               std::exchange(range.held, 0U));
     }
 

@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
+#include <new>
 
 #include <ropeway/dispatcher/engine.hpp>
 
@@ -46,8 +48,6 @@ struct taken_range {
 /// Committed market events of one publisher that a worker found by one look, and shows to all
 /// subscriptions that stand before them. Nobody took them: each moves its own cursor.
 struct shared_range {
-    shared_range() noexcept {}  // the arrays are as they are
-
     publisher_core* from = nullptr;
     const ring* places = nullptr;
     cursor_block* cursors = nullptr;  ///< the ring's, by subscription
@@ -69,9 +69,14 @@ struct shared_range {
     std::array<std::uint64_t, max_live_subscriptions> rows;
     // Duplicates that one subscription after the other gets filled anew. The worker's.
     std::uint32_t held = 0;
-    union {
-        std::array<slot_ref, batch_size> duplicates;  ///< as many as are held; the rest is nothing
-    };
+    [[nodiscard]] slot_ref* duplicates() noexcept {
+        return std::launder(reinterpret_cast<slot_ref*>(room.data()));
+    }
+    [[nodiscard]] const slot_ref* duplicates() const noexcept {
+        return std::launder(reinterpret_cast<const slot_ref*>(room.data()));
+    }
+    /// As bytes, because references would be cleared for each look.
+    alignas(slot_ref) std::array<std::byte, batch_size * sizeof(slot_ref)> room;
     void (*give_back)(engine&, shared_range&) noexcept = nullptr;  ///< set by whoever takes some
 
     /// False: something is to be asked about before the next handler.

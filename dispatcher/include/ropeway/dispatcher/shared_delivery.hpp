@@ -121,7 +121,7 @@ class shared_delivery {
         bool failed = false;
         std::uint32_t i = 0;
         while (i != count && !failed && range.unchanged(owner)) {
-            E& event = *slots.payload(range.duplicates[i].index);
+            E& event = *slots.payload(range.duplicates()[i].index);
             facts.sequence = range.sequences[at + i];
             facts.end_of_batch = i + 1 == count;
             if (at + i == watched) [[unlikely]] {
