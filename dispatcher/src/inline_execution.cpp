@@ -76,8 +76,9 @@ bool engine::serve_inline(worker_group* group, worker_seat* seat) noexcept {
 }
 
 void engine::serve_now(subscription_core& sub) noexcept {
-    // Acquire pairs with remove_subscription().
-    if (sub.closing.load(std::memory_order_acquire) != subscription_core::stays) {
+    // Acquire pairs with remove_subscription(). Relaxed: as in serve().
+    if (sub.closing.load(std::memory_order_acquire) != subscription_core::stays ||
+        sub.draining.load(std::memory_order_relaxed) == subscription_core::drained) {
         return;
     }
     const std::uint64_t now = tick_clock::now();

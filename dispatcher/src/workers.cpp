@@ -373,8 +373,10 @@ bool engine::any_ready(const worker_group& group, const subscription_core* but) 
 std::uint32_t engine::serve(worker_group& group, subscription_core& sub, const views& seen,
                             std::uint64_t& now) noexcept {
     std::uint32_t done = 0;
-    // Acquire pairs with remove_subscription().
-    if (sub.closing.load(std::memory_order_acquire) != subscription_core::stays) {
+    // Acquire pairs with remove_subscription(). Relaxed: who drained it let it go before us; what
+    // is kept behind the cut is nobody's any more.
+    if (sub.closing.load(std::memory_order_acquire) != subscription_core::stays ||
+        sub.draining.load(std::memory_order_relaxed) == subscription_core::drained) {
         return done;
     }
     note_time(now);
