@@ -69,10 +69,11 @@ int run(std::uint64_t events) {
     }
     const bool clean = fan.stop(std::chrono::seconds{30}).clean();
     if (!in_time || !clean || !all_handled(events)) {
+        const auto count = [](const std::atomic<std::uint64_t>& one) {
+            return static_cast<unsigned long long>(one.load(std::memory_order_relaxed));
+        };
         std::printf("in time %d, clean %d, handled %llu, %llu, %llu\n", in_time ? 1 : 0,
-                    clean ? 1 : 0, static_cast<unsigned long long>(handled[0]),
-                    static_cast<unsigned long long>(handled[1]),
-                    static_cast<unsigned long long>(handled[2]));
+                    clean ? 1 : 0, count(handled[0]), count(handled[1]), count(handled[2]));
         return 1;
     }
     std::printf("events: %llu\n", static_cast<unsigned long long>(events));
