@@ -116,7 +116,7 @@ void engine::make_kept() {
     pool.magazine_entries = std::clamp(slots / (16 * threads), 1U, 16U);
     pool.max_threads = workers_ + 64;
     kept_ = std::make_unique<slot_pool>(std::move(pool));
-    kept_sequences_ = std::make_unique<atomic<std::uint64_t>[]>(slots);
+    kept_spans_ = std::make_unique<kept_span_cell[]>(slots);
 }
 
 engine::~engine() {

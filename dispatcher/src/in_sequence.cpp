@@ -33,7 +33,8 @@ void engine::serve_in_sequence(subscription_core& sub, serve_context& context,
     const auto all = publishers();
     for (std::size_t i = 0; i < all.size() && !context.slice_over; ++i) {
         publisher_core& from = *all[(i + sub.next_publisher) % all.size()];
-        const sequence_cut cut{sub, from, end_for(sub, from), context.tails->of(from)};
+        const std::uint64_t end = end_for(sub, from);
+        const sequence_cut cut{sub, from, end, context.tails->of(from)};
         ring_class c = ring_class::market;
         int stretches = 0;
         while (!context.slice_over && !sub.ending() && cut.next(c, context)) {
@@ -42,8 +43,10 @@ void engine::serve_in_sequence(subscription_core& sub, serve_context& context,
                 break;
             }
             const std::uint64_t others = handled_by_others(sub, from, c);
+            // All that was committed before a drain goes first.
+            context.conflated_before =
+                context.before >= end ? others : std::min(context.before, others);
             context.before = std::min(context.before, others);
-            context.kept_before = std::min(context.kept_before, others);
             const std::uint32_t served = sub.face.serve(sub, from, c, context);
             done += served;
             if (!sub.box[index_of(c)].empty()) {
@@ -53,7 +56,7 @@ void engine::serve_in_sequence(subscription_core& sub, serve_context& context,
                 break;  // it waits for others, or a rescue was at work
             }
         }
-        context.before = context.kept_before = ~std::uint64_t{0};
+        context.before = context.conflated_before = ~std::uint64_t{0};
     }
     ++sub.next_publisher;
 }

@@ -40,7 +40,13 @@ bool engine::serve_inline(worker_group* group, worker_seat* seat) noexcept {
                 return true;
             }
         }
-        again = together.taken != 0;
+        // Those with events that were taken and found to need more than that, or to wait for
+        // others, are looked at here; they are no reason for another round. Nobody else may have
+        // seen what came in while we had them: the fence is as above.
+        again = together.turns != 0;
+        if ((together.taken & together.left) != 0) {
+            std::atomic_thread_fence(std::memory_order_seq_cst);
+        }
         for (std::uint64_t left = together.left; left != 0; left &= left - 1) {
             subscription_core& sub =
                 subscriptions_[static_cast<std::uint32_t>(std::countr_zero(left))];
@@ -55,11 +61,10 @@ bool engine::serve_inline(worker_group* group, worker_seat* seat) noexcept {
                 let_go(sub);
                 return true;
             }
-            again = true;
             if (seat != nullptr) {
                 seat->begin(sub.site, tick_clock::now(), true);
             }
-            serve_now(sub);
+            again |= serve_now(sub);
             let_go(sub);
             if (seat != nullptr) {
                 const worker_seat::doing was = seat->end();
@@ -75,11 +80,10 @@ bool engine::serve_inline(worker_group* group, worker_seat* seat) noexcept {
     return true;
 }
 
-void engine::serve_now(subscription_core& sub) noexcept {
-    // Acquire pairs with remove_subscription(). Relaxed: as in serve().
-    if (sub.closing.load(std::memory_order_acquire) != subscription_core::stays ||
-        sub.draining.load(std::memory_order_relaxed) == subscription_core::drained) {
-        return;
+bool engine::serve_now(subscription_core& sub) noexcept {
+    // Acquire pairs with remove_subscription().
+    if (sub.closing.load(std::memory_order_acquire) != subscription_core::stays) {
+        return true;
     }
     const std::uint64_t now = tick_clock::now();
     note_time(now);
@@ -90,7 +94,7 @@ void engine::serve_now(subscription_core& sub) noexcept {
     if (stays_in_quarantine(sub)) [[unlikely]] {
         announce(sub);
         look_if_drained(sub);
-        return;
+        return true;
     }
     acknowledge(sub);
     tail_views tails;
@@ -115,6 +119,8 @@ void engine::serve_now(subscription_core& sub) noexcept {
     look_if_drained(sub);
     note_if_together(sub, groups_[0]->slice_ticks);
     sub.slices.add(1);
+    // Relaxed: a drain that begins meanwhile looks itself.
+    return any || sub.draining.load(std::memory_order_relaxed) == subscription_core::flows;
 }
 
 bool engine::help() noexcept {

@@ -327,8 +327,9 @@ void publisher_core::conflate(rescue_store& store, cursor_block& block,
         owner_->conflated_out();
         slot = fresh.index;
         sub.face.copy(pool.payload(slot), event);
+        owner_->begin_kept_span(slot, sequence_of(index));
     }
-    owner_->set_kept_sequence(slot, sequence_of(index));
+    owner_->extend_kept_span(slot, sequence_of(index));
     store.table->keep(cell, position, slot);
 }
 

@@ -196,7 +196,7 @@ std::vector<memory_use> engine::memory() const {
     const std::lock_guard lock{registry_};  // nobody joins meanwhile, and changes a store
     out.push_back({duplicates_->name(), duplicates_->memory().total_bytes()});
     out.push_back({kept_->name(),
-                   kept_->memory().total_bytes() + kept_->capacity() * sizeof(kept_sequences_[0])});
+                   kept_->memory().total_bytes() + kept_->capacity() * sizeof(kept_span_cell)});
     out.push_back(
         {params_.name + " subscriptions", params_.max_subscriptions * sizeof(subscription_core)});
     out.push_back(

@@ -72,19 +72,27 @@ void rescue_store::make_table(std::uint32_t conflation_keys) {
     }
 }
 
-void rescue_store::gather(cursor_block& block, std::uint64_t cursor, const subscription_core& sub,
-                          engine& owner) noexcept {
-    if (head != ready) {
-        return;  // the flag stays: the cells are for the next call
+void rescue_store::gather(cursor_block& block, std::uint64_t cursor, std::uint64_t end,
+                          const subscription_core& sub, engine& owner) noexcept {
+    if (head == ready) {  // else the flag stays: the cells are for the next call
+        clear(block);
+        take_from_cells(cursor, sub, owner);
     }
-    clear(block);
+    if (end != ~std::uint64_t{0}) [[unlikely]] {
+        drop_behind(end, sub, owner);
+    }
+}
+
+void rescue_store::take_from_cells(std::uint64_t cursor, const subscription_core& sub,
+                                   engine& owner) noexcept {
     taken.erase(taken.begin(), taken.begin() + static_cast<std::ptrdiff_t>(head));
     head = 0;
     const std::size_t held = taken.size();
     slot_pool& pool = owner.kept();
     table->take_all([&](std::uint32_t cell, std::uint64_t content) {
         const std::uint32_t index = conflation_table::slot(content);
-        const kept_event event{pool.storage().current(index), owner.kept_sequence(index),
+        const engine::kept_span stands_for = owner.kept_span_of(index);
+        const kept_event event{pool.storage().current(index), stands_for.newest, stands_for.oldest,
                                conflation_table::position(content, cursor), cell};
         for (std::size_t i = 0; i != held; ++i) {
             if (taken[i].key == cell) {  // held since the last call, and older
@@ -107,6 +115,50 @@ void rescue_store::gather(cursor_block& block, std::uint64_t cursor, const subsc
         std::find_if(taken.begin(), taken.end(),
                      [&](const kept_event& event) { return event.position >= cursor; }) -
         taken.begin());
+}
+
+void rescue_store::drop_behind(std::uint64_t end, const subscription_core& sub,
+                               engine& owner) noexcept {
+    std::size_t to = head;
+    std::size_t ready_before = head;
+    for (std::size_t i = head; i != taken.size(); ++i) {
+        const std::uint64_t first =
+            planted(planted_bug::newest_decides) ? taken[i].sequence : taken[i].oldest;
+        if (first >= end) {
+            sub.face.recycle(owner, owner.kept(), taken[i].slot);
+            owner.conflated_back(1);
+            continue;
+        }
+        taken[to++] = taken[i];
+        ready_before += i < ready ? 1U : 0U;
+    }
+    taken.resize(to);
+    ready = ready_before;
+}
+
+std::uint64_t rescue_store::discard_conflated(std::uint64_t end, const subscription_core& sub,
+                                              engine& owner) noexcept {
+    if (table == nullptr) {
+        return 0;
+    }
+    std::uint64_t before_end = 0;
+    std::uint32_t all = 0;
+    const auto discard = [&](slot_ref slot, std::uint64_t oldest) noexcept {
+        before_end += oldest < end ? 1U : 0U;
+        ++all;
+        sub.face.recycle(owner, owner.kept(), slot);
+    };
+    for (; head != taken.size(); ++head) {
+        discard(taken[head].slot, taken[head].oldest);
+    }
+    table->take_all([&](std::uint32_t, std::uint64_t content) {
+        const std::uint32_t index = conflation_table::slot(content);
+        discard(owner.kept().storage().current(index), owner.kept_span_of(index).oldest);
+    });
+    taken.clear();
+    head = ready = 0;
+    owner.conflated_back(all);
+    return before_end;
 }
 
 }  // namespace ropeway::detail

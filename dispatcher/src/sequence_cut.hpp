@@ -21,14 +21,14 @@ class sequence_cut {
     /// `tail`: one load for both rings.
     sequence_cut(subscription_core& sub, publisher_core& from, std::uint64_t before,
                  std::uint64_t tail) noexcept
-        : sub_(&sub), from_(&from) {
+        : sub_(&sub), from_(&from), last_(before - 1) {
         for (const ring_class c : {ring_class::market, ring_class::critical}) {
             const std::size_t r = index_of(c);
             // Relaxed: any position of the last 2^31 serves.
             const std::uint64_t near = from.base_[r].load(std::memory_order_relaxed);
             end_ += ends_[r] = tail_word::extend(near, tail_word::count(tail, c));
         }
-        end_ = std::min(end_, before - 1);
+        end_ = std::min(end_, last_);
     }
 
     /// The ring whose turn it is and, in the context, the sequence before which its turn ends;
@@ -42,7 +42,9 @@ class sequence_cut {
             }
         }
         c = head[0] < head[1] ? ring_class::market : ring_class::critical;
-        context.before = context.kept_before = std::min(head[1 - index_of(c)], end_ + 1);
+        // The same: a drain's last critical event, and what goes last.
+        const std::uint64_t other = head[1 - index_of(c)] + (head[0] == head[1] ? 1 : 0);
+        context.before = std::min(other, end_ + 1);
         return head[index_of(c)] <= end_;
     }
 
@@ -58,6 +60,11 @@ class sequence_cut {
         if (kept_waits(*sub_, *from_, c)) {
             const first_kept kept = look_at_kept(*sub_, *from_, c, at, owner, sequence);
             if (kept != first_kept::none) {
+                if (c == ring_class::market) {
+                    // A drain's: behind its cut is what stands for an event before it. It goes
+                    // last.
+                    sequence = std::min(sequence, last_);
+                }
                 return kept == first_kept::found;
             }
         }
@@ -73,7 +80,8 @@ class sequence_cut {
   private:
     subscription_core* sub_;
     publisher_core* from_;
-    std::uint64_t end_ = 0;
+    std::uint64_t last_;     ///< sequence: nothing behind it is taken
+    std::uint64_t end_ = 0;  ///< the cut
     std::array<std::uint64_t, ring_classes> ends_{};
 };
 

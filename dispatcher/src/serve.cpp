@@ -219,7 +219,7 @@ first_kept look_at_kept(subscription_core& sub, publisher_core& from, ring_class
         }
         sequence = store.critical.front().sequence;
     } else {
-        store.gather(block, at.first, sub, owner);
+        store.gather(block, at.first, engine::end_for(sub, from), sub, owner);
         sub.kept_left |= store.left(c);
         if (store.head == store.ready) {
             return store.left(c) ? first_kept::undecided : first_kept::none;
@@ -246,16 +246,16 @@ bool take_kept(subscription_core& sub, publisher_core& from, ring_class c, std::
     if (c == ring_class::critical) {
         rescue_store::clear(block);
         while (count != limit && !store.critical.empty() &&
-               store.critical.front().sequence < context.kept_before) {
+               store.critical.front().sequence < context.before) {
             take(store.critical.front());
             store.critical.pop();
         }
         held_back = !store.critical.empty();
     } else {
-        store.gather(block, at.first, sub, *context.owner);
+        store.gather(block, at.first, engine::end_for(sub, from), sub, *context.owner);
         std::vector<kept_event>& taken = store.taken;
         while (count != limit && store.head != store.ready &&
-               taken[store.head].sequence < context.kept_before) {
+               taken[store.head].sequence < context.conflated_before) {
             take(taken[store.head++]);
         }
         held_back = store.head != store.ready;

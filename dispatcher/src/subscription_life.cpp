@@ -128,12 +128,10 @@ bool engine::drained_of(subscription_core& sub, publisher_core& from) noexcept {
                 return false;
             }
         } else if (sub.was_lossy && store.table != nullptr) {
-            store.gather(block, at.first, sub, *this);
+            store.gather(block, at.first, before, sub, *this);
             sub.kept_left |= store.left(c);
-            for (std::size_t i = store.head; i != store.taken.size(); ++i) {
-                if (store.taken[i].sequence < before) {
-                    return false;
-                }
+            if (store.left(c)) {
+                return false;
             }
         }
         if (at.first < from.committed(c) && from.sequence_in(c, at.first) < before) {
@@ -212,11 +210,7 @@ void engine::count_rest(subscription_core& sub, unsubscribe_report& report) noex
         }
     }
     close_cursors(sub);  // no rescue adds to the tables any more
-    const std::uint64_t conflated = discard_all(sub);
-    // Relaxed: we hold it. Drained: what is left came later.
-    if (sub.draining.load(std::memory_order_relaxed) != subscription_core::drained) {
-        count(ring_class::market, conflated);
-    }
+    count(ring_class::market, discard_all(sub));
 }
 
 void engine::leave_to_worker(subscription_core& sub) noexcept {
@@ -254,31 +248,16 @@ std::uint64_t engine::discard_all(subscription_core& sub) noexcept {
     for (const ring_class c : {ring_class::market, ring_class::critical}) {
         sub.face.discard(sub, *this, c);
     }
-    std::uint64_t all_conflated = 0;
-    const auto recycle = [&](slot_ref slot) noexcept { sub.face.recycle(*this, *kept_, slot); };
+    std::uint64_t conflated = 0;
     for (const auto& from : publishers()) {
         rescue_store& store = *from->stores_[sub.number];
         for (; !store.critical.empty(); store.critical.pop()) {
-            recycle(store.critical.front().slot);
+            sub.face.recycle(*this, *kept_, store.critical.front().slot);
         }
-        if (store.table == nullptr) {
-            continue;
-        }
-        std::uint32_t conflated = 0;
-        for (; store.head != store.taken.size(); ++store.head, ++conflated) {
-            recycle(store.taken[store.head].slot);
-        }
-        store.table->take_all([&](std::uint32_t, std::uint64_t content) {
-            recycle(kept_->storage().current(conflation_table::slot(content)));
-            ++conflated;
-        });
-        store.taken.clear();
-        store.head = store.ready = 0;
-        conflated_back(conflated);
-        all_conflated += conflated;
+        conflated += store.discard_conflated(end_for(sub, *from), sub, *this);
     }
     sub.kept_left = false;
-    return all_conflated;
+    return conflated;
 }
 
 void engine::finish_removal(subscription_core& sub) noexcept {

@@ -373,10 +373,8 @@ bool engine::any_ready(const worker_group& group, const subscription_core* but) 
 std::uint32_t engine::serve(worker_group& group, subscription_core& sub, const views& seen,
                             std::uint64_t& now) noexcept {
     std::uint32_t done = 0;
-    // Acquire pairs with remove_subscription(). Relaxed: who drained it let it go before us; what
-    // is kept behind the cut is nobody's any more.
-    if (sub.closing.load(std::memory_order_acquire) != subscription_core::stays ||
-        sub.draining.load(std::memory_order_relaxed) == subscription_core::drained) {
+    // Acquire pairs with remove_subscription().
+    if (sub.closing.load(std::memory_order_acquire) != subscription_core::stays) {
         return done;
     }
     note_time(now);
@@ -476,7 +474,7 @@ void engine::serve_class(subscription_core& sub, ring_class c, serve_context& co
         }
         const std::uint64_t others = handled_by_others(sub, from, c);
         context.before = std::min(end_for(sub, from), others);
-        context.kept_before = others;
+        context.conflated_before = others;
         done += sub.face.serve(sub, from, c, context);
     }
     if (c == ring_class::market) {

@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -81,6 +82,16 @@ inline lines lines_of(const std::string& path) {
 inline std::size_t threads_now() {
     const std::filesystem::directory_iterator tasks{"/proc/self/task"};
     return static_cast<std::size_t>(std::distance(begin(tasks), end(tasks)));
+}
+
+/// The same, once there are no more than `expected` or a long while has passed: a joined thread
+/// leaves the kernel's list a moment after its join returned.
+inline std::size_t threads_left(std::size_t expected) {
+    const auto until = std::chrono::steady_clock::now() + 10s;
+    while (threads_now() > expected && std::chrono::steady_clock::now() < until) {
+        std::this_thread::yield();
+    }
+    return threads_now();
 }
 
 }  // namespace ropeway_test

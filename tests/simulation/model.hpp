@@ -194,18 +194,20 @@ class consumer_model {
             }
         }
     }
-    /// The latest quote of each key survives conflation.
-    void check_latest(std::uint64_t version) const {
+    /// The latest quote of each key up to these sequences survives conflation, or a later one does.
+    void check_latest(const std::array<std::uint64_t, most_feeds>& upto,
+                      std::uint64_t version) const {
         for (std::size_t feed = 0; feed < most_feeds; ++feed) {
             std::map<std::uint32_t, std::uint64_t> latest;
-            for (std::uint64_t s = first_[feed]; s <= feeds_[feed].entries.size(); ++s) {
+            for (std::uint64_t s = first_[feed]; s <= upto[feed]; ++s) {
                 const feed_model::entry& sent = feeds_[feed].at(s);
                 if (sent.event.kind == ropeway::event_kind::quote && surely_wants(feed, s)) {
                     latest[sent.event.instrument] = s;
                 }
             }
             for (const auto& [instrument, s] : latest) {
-                expect_at_end(has(feed, s) || feeds_[feed].at(s).event.routing_version < version,
+                expect_at_end(feeds_[feed].at(s).event.routing_version < version ||
+                                  has_from(feed, s, instrument),
                               "the latest event of a key is lost", feed, s);
             }
         }
@@ -255,6 +257,18 @@ class consumer_model {
             simulation::fail(name_ + ": " + what + ", sequence " + std::to_string(s) +
                              " of publisher " + std::to_string(feed));
         }
+    }
+    /// That quote of an instrument, or a later one.
+    [[nodiscard]] bool has_from(std::size_t feed, std::uint64_t sequence,
+                                std::uint32_t instrument) const {
+        for (std::uint64_t s = sequence; s <= places_[feed].got.size(); ++s) {
+            const ride& event = feeds_[feed].at(s).event;
+            if (has(feed, s) && event.kind == ropeway::event_kind::quote &&
+                event.instrument == instrument) {
+                return true;
+            }
+        }
+        return false;
     }
     [[nodiscard]] bool may_want(std::size_t feed, std::uint64_t sequence) const {
         return std::any_of(wishes_.begin(), wishes_.end(), [&](const wish& one) {

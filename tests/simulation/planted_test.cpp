@@ -31,6 +31,7 @@ constexpr std::array all{
     std::pair{planted_bug::backlog_drops, "a full backlog drops"},
     std::pair{planted_bug::leftovers_forgotten, "leftovers of an inbox are forgotten"},
     std::pair{planted_bug::early_drained, "a drain ends early"},
+    std::pair{planted_bug::newest_decides, "a drain drops what was folded behind its cut"},
     std::pair{planted_bug::stale_place, "a place seen before the taking is not asked again"},
 };
 

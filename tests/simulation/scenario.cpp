@@ -101,10 +101,6 @@ std::pair<std::size_t, std::uint64_t> scenario::where_of(const ride& event) cons
     simulation::fail("an event was told undelivered that was not published");
 }
 
-std::uint64_t scenario::minimum_of(const consumer& one) const {
-    return one.handle ? one.handle.stats().consumer.min_version : 0;
-}
-
 std::string scenario::all_that_waits() const {
     std::string out;
     const auto stats = d_.stats();
@@ -142,6 +138,11 @@ void scenario::drain_and_stop() {
                                ", slots outstanding " + std::to_string(report_.slots_outstanding));
 }
 
+bool scenario::keeps_latest(const consumer& one, const ropeway::subscription_stats& stats) {
+    return one.model.conflates() && !one.model.disconnects() && !one.model.rests() &&
+           stats.dropped_no_key + stats.dropped_no_slot == 0;
+}
+
 void scenario::check_end_of(consumer& one, std::uint64_t version) {
     std::array<std::uint64_t, most_feeds> all{};
     for (std::size_t feed = 0; feed < most_feeds; ++feed) {
@@ -155,9 +156,8 @@ void scenario::check_end_of(consumer& one, std::uint64_t version) {
     if (stopped_) {
         return;
     }
-    if (one.model.conflates() && !one.model.disconnects() && !one.model.rests() &&
-        stats.dropped_no_key + stats.dropped_no_slot == 0) {
-        one.model.check_latest(floor);
+    if (keeps_latest(one, stats)) {
+        one.model.check_latest(all, floor);
     }
     if (one.model.from_start() && !one.model.changed() && !stats.disconnected &&
         !one.model.rests()) {

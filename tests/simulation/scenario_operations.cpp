@@ -180,6 +180,7 @@ void scenario::go() {
     }
     const std::uint64_t version = d_.routing_version();
     const bool drains = one_in(2);
+    const bool latest = keeps_latest(*one, one->handle.stats());
     const auto report = one->handle.unsubscribe(
         drains ? ropeway::leaving::drain : ropeway::leaving::discard, one_in(4) ? 50us : 50ms);
     if (!report.ended) {
@@ -188,8 +189,12 @@ void scenario::go() {
     one->model.ends();
     check(!one->inside, one->model.name() + ": ended inside of its handler");
     if (report.drained) {
-        one->model.check_complete(cut, std::max(version, d_.routing_version()), {},
-                                  minimum_of(*one) == 0);
+        check(report.discarded == 0, one->model.name() + ": drained, and discarded");
+        const std::uint64_t floor = std::max(version, d_.routing_version());
+        one->model.check_complete(cut, floor, {}, true);
+        if (latest) {
+            one->model.check_latest(cut, floor);
+        }
     }
 }
 

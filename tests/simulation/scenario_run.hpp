@@ -71,10 +71,12 @@ class scenario {
     [[nodiscard]] static ropeway::dispatcher_params params();
     [[nodiscard]] std::pair<std::size_t, std::uint64_t> where_of(const ride& event) const;
     [[nodiscard]] std::string all_that_waits() const;
-    [[nodiscard]] std::uint64_t minimum_of(const consumer& one) const;
     void end();
     void drain_and_stop();
     static void check_no_violation();
+    /// The latest event of each of its keys comes, whatever overflows.
+    [[nodiscard]] static bool keeps_latest(const consumer& one,
+                                           const ropeway::subscription_stats& stats);
     void check_end_of(consumer& one, std::uint64_t version);
 
     // scenario_consumers.cpp: subscriptions, and their handlers.

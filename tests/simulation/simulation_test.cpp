@@ -6,14 +6,11 @@
 #include <chrono>
 #include <cstdlib>
 #include <exception>
-#include <iostream>
-#include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include <ropeway/dispatcher/dispatcher.hpp>
 #include <ropeway/dispatcher/simulation.hpp>
 
 #include "ropeway_test.hpp"
@@ -169,82 +166,4 @@ TEST_CASE("an exploration stops at the first seed that fails, and ROPEWAY_SEED r
                           Catch::Contains(std::string{"\""} + wrong + "\""));
     }
     unsetenv("ROPEWAY_SEED");
-}
-
-TEST_CASE("a dispatcher in a simulation delivers what was published") {
-    const auto went = simulation::explore({.seeds = 500}, [] {
-        ropeway::dispatcher_params params;
-        params.workers.count = 2;
-        params.max_subscriptions = 4;
-        params.max_publishers = 1;
-        ropeway::dispatcher<ropeway::market_event> d{params};
-        std::vector<std::uint64_t> got;
-        auto sub =
-            d.subscribe("all", ropeway::overflow::block, {}, [&](const ropeway::market_event& e) {
-                simulation::pass(2us);
-                got.push_back(e.user);
-            });
-        auto feed = d.publisher("feed", {.market_capacity = 16, .critical_capacity = 16});
-        d.start();
-        for (std::uint64_t i = 0; i < 40; ++i) {
-            auto event = feed.claim();
-            simulation::check(static_cast<bool>(event), "a claim");
-            event->kind = ropeway::event_kind::trade;
-            event->user = i;
-            simulation::check(static_cast<bool>(feed.publish(std::move(event))), "a publish");
-        }
-        simulation::check(simulation::eventually([&] { return got.size() == 40; }), "all come");
-        for (std::uint64_t i = 0; i < 40; ++i) {
-            simulation::check(got[i] == i, "in order");
-        }
-        simulation::check(d.stop(1s).clean(), "a clean stop");
-    });
-    std::cout << "one publisher, one consumer: " << went.text() << '\n';
-    CHECK(went);
-}
-
-TEST_CASE(
-    "a lossy subscription never makes its publisher wait, wherever a copy of its stands still") {
-    const auto went = simulation::explore({.seeds = 2'000}, [] {
-        ropeway::dispatcher_params params;
-        params.workers.count = 2;
-        params.max_subscriptions = 4;
-        params.max_publishers = 1;
-        ropeway::dispatcher<ropeway::market_event> d{params};
-        std::array<std::uint64_t, 2> got{};
-        std::array<std::uint64_t, 2> lost{};
-        const auto count = [&](std::size_t which) {
-            return [&, which](const ropeway::market_event& e, const ropeway::delivery& facts) {
-                simulation::check(
-                    e.user == facts.sequence && e.price == -static_cast<std::int64_t>(e.user),
-                    "a torn event");
-                ++got[which];
-                lost[which] += facts.lost_before;
-            };
-        };
-        auto one = d.subscribe("one", ropeway::overflow::drop_oldest, {}, count(0));
-        auto two = d.subscribe("two", ropeway::overflow::drop_oldest,
-                               {.delivery = ropeway::in_place}, count(1));
-        auto feed = d.publisher("feed", {.market_capacity = 16, .critical_capacity = 16});
-        d.start();
-        constexpr std::uint64_t events = 100;
-        for (std::uint64_t i = 1; i <= events; ++i) {
-            auto event = feed.claim();
-            simulation::check(static_cast<bool>(event), "a claim");
-            event->user = i;
-            simulation::point();
-            event->price = -static_cast<std::int64_t>(i);
-            const auto sent = feed.publish(std::move(event));
-            simulation::check(sent.count == 1 && sent.waited.count() == 0, "a publish waited");
-        }
-        simulation::check(feed.stats().waits == 0, "a publish waited");
-        simulation::check(d.stop(1s).clean(), "a clean stop");
-        for (const auto* const sub : {&one, &two}) {
-            const auto stats = sub->stats();
-            simulation::check(stats.consumer.done + stats.dropped == events, "every event counts");
-        }
-        simulation::check(got[0] + lost[0] <= events && got[1] + lost[1] <= events, "told exactly");
-    });
-    std::cout << "two lossy consumers: " << went.text() << '\n';
-    CHECK(went);
 }

@@ -177,12 +177,21 @@ class engine : public std::enable_shared_from_this<engine> {
     /// Events that rescues took out of their rings.
     [[nodiscard]] slot_pool& kept() noexcept { return *kept_; }
     [[nodiscard]] const slot_pool& kept() const noexcept { return *kept_; }
-    [[nodiscard]] std::uint64_t kept_sequence(std::uint32_t slot) const noexcept {
-        return kept_sequences_[slot].load(
-            std::memory_order_relaxed);  // relaxed: handed over with it
+    /// Sequences of the oldest and the newest event that a conflated one stands for.
+    struct kept_span {
+        std::uint64_t oldest = 0;
+        std::uint64_t newest = 0;
+    };
+    // Relaxed throughout: handed over with the slot.
+    [[nodiscard]] kept_span kept_span_of(std::uint32_t slot) const noexcept {
+        return {kept_spans_[slot].oldest.load(std::memory_order_relaxed),
+                kept_spans_[slot].newest.load(std::memory_order_relaxed)};
     }
-    void set_kept_sequence(std::uint32_t slot, std::uint64_t sequence) noexcept {
-        kept_sequences_[slot].store(sequence, std::memory_order_relaxed);  // relaxed: as above
+    void begin_kept_span(std::uint32_t slot, std::uint64_t sequence) noexcept {
+        kept_spans_[slot].oldest.store(sequence, std::memory_order_relaxed);
+    }
+    void extend_kept_span(std::uint32_t slot, std::uint64_t sequence) noexcept {
+        kept_spans_[slot].newest.store(sequence, std::memory_order_relaxed);
     }
     // Slots of kept events that conflation holds: at most half of them, so that critical events
     // always find one. Relaxed: a bound, not an order.
@@ -201,6 +210,14 @@ class engine : public std::enable_shared_from_this<engine> {
     /// False: the subscription ended, or was disconnected, and will say nothing of this event.
     [[nodiscard]] bool still_takes(const publisher_core& from, ring_class c, std::uint32_t number,
                                    std::uint64_t sequence) noexcept;
+    /// Before which sequence of a publisher a subscription that drains takes events.
+    [[nodiscard]] static std::uint64_t end_for(const subscription_core& sub,
+                                               const publisher_core& from) noexcept {
+        // Acquire pairs with drain_out(): the cuts are written.
+        return sub.draining.load(std::memory_order_acquire) == subscription_core::flows
+                   ? ~std::uint64_t{0}
+                   : sub.drain_cut[from.number_] + 1;
+    }
     /// The subscription, which the caller holds, went into quarantine.
     void quarantined(subscription_core& sub) noexcept;
     [[nodiscard]] recycler& returns() noexcept { return *recycler_; }
@@ -242,7 +259,9 @@ class engine : public std::enable_shared_from_this<engine> {
     void retire(subscription_core& sub) noexcept;
     [[nodiscard]] bool end_retired(worker_group& group) noexcept;
     bool serve_inline(worker_group* group, worker_seat* seat) noexcept;
-    void serve_now(subscription_core& sub) noexcept;
+    /// False: there was nothing to do, and another look would find it as ready: it drains, and
+    /// drain_out() looks again.
+    bool serve_now(subscription_core& sub) noexcept;
     void look_again(subscription_core& sub) noexcept;
     [[nodiscard]] std::uint32_t group_named(std::string_view name) const;
     static void run_worker(void* group) noexcept;
@@ -334,7 +353,8 @@ class engine : public std::enable_shared_from_this<engine> {
     void let_go(subscription_core& sub) noexcept;
     void prepare_cursor(publisher_core& from, const subscription_core& sub) noexcept;
     void join_cursors(subscription_core& sub) noexcept;
-    /// Recycles what waits for its handler; returns how many inbox-less conflated events that were.
+    /// Recycles what waits for its handler; returns how many conflated events outside of its inbox
+    /// that were; of one that drains only those that stand for an event before its cut.
     std::uint64_t discard_all(subscription_core& sub) noexcept;
     void close_cursors(subscription_core& sub) noexcept;
     void finish_removal(subscription_core& sub) noexcept;
@@ -399,14 +419,6 @@ class engine : public std::enable_shared_from_this<engine> {
     [[nodiscard]] bool market_data_waits(const subscription_core& sub) const noexcept;
     void call_idle(subscription_core& sub) noexcept;
     [[nodiscard]] std::uint64_t set_off_timers(std::uint64_t now) noexcept;
-    /// Before which sequence of a publisher a subscription that drains takes events.
-    [[nodiscard]] static std::uint64_t end_for(const subscription_core& sub,
-                                               const publisher_core& from) noexcept {
-        // Acquire pairs with drain_out(): the cuts are written.
-        return sub.draining.load(std::memory_order_acquire) == subscription_core::flows
-                   ? ~std::uint64_t{0}
-                   : sub.drain_cut[from.number_] + 1;
-    }
     [[nodiscard]] bool drain_out(subscription_core& sub,
                                  std::chrono::steady_clock::time_point until) noexcept;
     void look_if_drained(subscription_core& sub) noexcept;
@@ -480,7 +492,11 @@ class engine : public std::enable_shared_from_this<engine> {
     atomic<std::uint32_t> intake_count_{0};
     std::unique_ptr<slot_pool> duplicates_;
     std::unique_ptr<slot_pool> kept_;
-    std::unique_ptr<atomic<std::uint64_t>[]> kept_sequences_;
+    struct kept_span_cell {
+        atomic<std::uint64_t> oldest{0};
+        atomic<std::uint64_t> newest{0};
+    };
+    std::unique_ptr<kept_span_cell[]> kept_spans_;
     std::unique_ptr<loss_watch> losses_;  ///< the supervisor's
     std::unique_ptr<recycler> recycler_ = std::make_unique<recycler>();
     std::unique_ptr<failure_queue> failures_;

@@ -30,6 +30,7 @@ struct subscription_core;
 struct kept_event {
     slot_ref slot{};
     std::uint64_t sequence = 0;
+    std::uint64_t oldest = 0;  ///< sequence of the first one folded into it; conflated events only
     std::uint64_t position = 0;  ///< in its ring; conflated events only
     std::uint32_t key = 0;       ///< cell of its conflation key; conflated events only
 };
@@ -179,9 +180,9 @@ struct rescue_store {
 
     /// Once every event ready before is delivered, clears the block's flag and takes what the cells
     /// hold; events at or behind `cursor`, which a rescue is still walking over, wait for the next
-    /// call.
-    void gather(cursor_block& block, std::uint64_t cursor, const subscription_core& sub,
-                engine& owner) noexcept;
+    /// call. Recycles those that stand for none with a sequence before `end`, where a drain ends.
+    void gather(cursor_block& block, std::uint64_t cursor, std::uint64_t end,
+                const subscription_core& sub, engine& owner) noexcept;
     /// The flag first, then the store: what is kept after this sets it again.
     static void clear(cursor_block& block) noexcept {
         // acq_rel: pairs with rescue(), and our look at the store stays behind it.
@@ -198,6 +199,10 @@ struct rescue_store {
         }
         return c == ring_class::critical ? critical.front().sequence : taken[head].sequence;
     }
+    /// Recycles all conflated events, whose publisher keeps no more; how many stand for one with a
+    /// sequence before `end`.
+    std::uint64_t discard_conflated(std::uint64_t end, const subscription_core& sub,
+                                    engine& owner) noexcept;
     /// Before a subscription joins.
     void begin(std::uint32_t conflation_keys);
     /// For one that begins to conflate; keeps the one it has. Before its publisher knows.
@@ -206,6 +211,11 @@ struct rescue_store {
         return sizeof(rescue_store) + critical.capacity() * sizeof(kept_event) +
                (table == nullptr ? 0 : table->bytes() + table->keys() * sizeof(kept_event));
     }
+
+  private:
+    void take_from_cells(std::uint64_t cursor, const subscription_core& sub,
+                         engine& owner) noexcept;
+    void drop_behind(std::uint64_t end, const subscription_core& sub, engine& owner) noexcept;
 };
 
 }  // namespace ropeway::detail

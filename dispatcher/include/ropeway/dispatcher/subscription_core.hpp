@@ -85,8 +85,11 @@ struct serve_context {
     std::uint64_t slice_end = 0;      ///< ticks
     std::uint64_t now = 0;            ///< ticks, when the clock was looked at last
     std::uint64_t critical_seen = 0;  ///< value of the critical hint when critical was last served
-    std::uint64_t before = ~std::uint64_t{0};  ///< only events of the ring with a lower sequence
-    std::uint64_t kept_before = ~std::uint64_t{0};  ///< likewise, of those kept outside
+    /// Only events with a lower sequence are taken, of the ring and of the backlog.
+    std::uint64_t before = ~std::uint64_t{0};
+    /// Likewise of conflated ones. Not the cut of a drain: behind it are only those that stand for
+    /// one before it.
+    std::uint64_t conflated_before = ~std::uint64_t{0};
     bool slice_over = false;
     bool more = false;  ///< a ring held more than this round took
 };

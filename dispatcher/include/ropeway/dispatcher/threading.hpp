@@ -38,6 +38,7 @@ enum class planted_bug : std::uint8_t {
     backlog_drops,        ///< a critical event that finds the backlog full is passed over
     leftovers_forgotten,  ///< who lets go of a subscription says nothing of its inbox
     early_drained,        ///< a drain ends while events wait in an inbox
+    newest_decides,       ///< a drain drops an old event that was folded into one behind its cut
     stale_place,          ///< a worker shows events from where a cursor stood before it took it
 };
 
