@@ -62,16 +62,21 @@ bool engine::stays_in_quarantine(subscription_core& sub) noexcept {
 }
 
 void engine::pass_over_market_data(subscription_core& sub) noexcept {
-    const auto passed = [&](const void* event) {
+    const auto passed = [&](publisher_core& from, const void* event, std::uint64_t sequence) {
         sub.missed[kind_index(ops_.kind_of(event))].add(1);
+        if (sequence == from.awaited()) {
+            from.note_outcome(sub.number, sequence, delivery_outcome::dropped);
+        }
     };
     const inbox& box = sub.box[index_of(ring_class::market)];
     for (std::uint32_t i = box.head; i != box.count; ++i) {
-        passed(box.events[i]);
+        passed(*box.from, box.events[i], box.sequences[i]);
     }
     sub.face.discard(sub, *this, ring_class::market);
     for (const auto& from : publishers()) {
-        pass_rest(sub, *from, ring_class::market, passed);
+        pass_rest(sub, *from, ring_class::market, [&](const void* event, std::uint64_t sequence) {
+            passed(*from, event, sequence);
+        });
     }
 }
 
@@ -180,7 +185,7 @@ void engine::announce(subscription_core& sub) noexcept {
         }
     }
     if (moved) {
-        wake();
+        serve_inline_later();
     }
 }
 

@@ -10,12 +10,14 @@
 #include <ropeway/pool/coarse_clock.hpp>
 #include <ropeway/pool/tick_clock.hpp>
 
+#include "spin.hpp"
 #include "worker_group.hpp"
 
 namespace ropeway::detail {
 
 bool engine::serve_inline(worker_group* group, worker_seat* seat) noexcept {
     std::uint32_t turn = 0;  // publishers take turns to go first
+    backoff wait;
     // Inside a handler: the thread's outermost loop serves. Acquire pairs with start().
     if (handler_depth() != 0 || started_.load(std::memory_order_acquire) == 0) {
         return true;
@@ -64,8 +66,14 @@ bool engine::serve_inline(worker_group* group, worker_seat* seat) noexcept {
             if (seat != nullptr) {
                 seat->begin(sub.site, tick_clock::now(), true);
             }
-            again |= serve_now(sub);
+            const inline_turn went = serve_now(sub);
             let_go(sub);
+            again |= went == inline_turn::worked || went == inline_turn::waited;
+            if (went == inline_turn::waited) [[unlikely]] {
+                wait.pause();  // for a rescue on another thread, say
+            } else if (went == inline_turn::starved) [[unlikely]] {
+                serve_inline_later();  // until slots are back
+            }
             if (seat != nullptr) {
                 const worker_seat::doing was = seat->end();
                 if (was == worker_seat::written_off) {
@@ -80,10 +88,10 @@ bool engine::serve_inline(worker_group* group, worker_seat* seat) noexcept {
     return true;
 }
 
-bool engine::serve_now(subscription_core& sub) noexcept {
+engine::inline_turn engine::serve_now(subscription_core& sub) noexcept {
     // Acquire pairs with remove_subscription().
     if (sub.closing.load(std::memory_order_acquire) != subscription_core::stays) {
-        return true;
+        return inline_turn::worked;  // its end, perhaps
     }
     const std::uint64_t now = tick_clock::now();
     note_time(now);
@@ -94,7 +102,7 @@ bool engine::serve_now(subscription_core& sub) noexcept {
     if (stays_in_quarantine(sub)) [[unlikely]] {
         announce(sub);
         look_if_drained(sub);
-        return true;
+        return inline_turn::drained;
     }
     acknowledge(sub);
     tail_views tails;
@@ -105,10 +113,15 @@ bool engine::serve_now(subscription_core& sub) noexcept {
     context.now = now;
     context.slice_end = ~std::uint64_t{0};  // all of it
     bool any = false;
+    backoff wait;
     do {
         context.more = false;
         tails.forget();
-        any |= serve_round(sub, context) != 0;
+        if (serve_round(sub, context) != 0) {
+            any = true;
+        } else if (context.more) [[unlikely]] {
+            wait.pause();  // a rescue is at work
+        }
         // What comes meanwhile the caller's next look finds. Relaxed: our own.
     } while (context.more && !stopping() && !sub.ending() &&
              sub.quarantined_until.load(std::memory_order_relaxed) == 0);
@@ -119,8 +132,16 @@ bool engine::serve_now(subscription_core& sub) noexcept {
     look_if_drained(sub);
     note_if_together(sub, groups_[0]->slice_ticks);
     sub.slices.add(1);
-    // Relaxed: a drain that begins meanwhile looks itself.
-    return any || sub.draining.load(std::memory_order_relaxed) == subscription_core::flows;
+    if (any) {
+        return inline_turn::worked;
+    }
+    if (context.starved) [[unlikely]] {
+        return inline_turn::starved;
+    }
+    // Relaxed: drain_out() looks again, also when it begins meanwhile.
+    return sub.draining.load(std::memory_order_relaxed) == subscription_core::flows
+               ? inline_turn::waited
+               : inline_turn::drained;
 }
 
 bool engine::help() noexcept {
@@ -150,6 +171,7 @@ bool engine::help() noexcept {
         let_go(sub);
         look_again(sub);
         if (done != 0) {
+            serve_inline_later();  // what its handlers published, or let go on
             return true;
         }
     }

@@ -88,6 +88,7 @@ bool intake_core::put_in_line(slot_ref event) noexcept {
 bool intake_core::take(slot_ref& out) noexcept { return line_->events.try_dequeue(out); }
 
 void intake_core::pump() noexcept {
+    const handler_scope nobody_serves;  // a handler in here would hold up all who pump, and stop()
     bool again = true;
     while (again) {
         // seq_cst: whoever finds it taken has counted its event before, and we look at the count
@@ -176,13 +177,18 @@ slot_pool_params engine::intake_pool(std::string_view name, const intake_params&
 
 bool engine::pump_intakes() noexcept {
     bool waits = false;
+    bool pumped = false;
     // Acquire pairs with add_intake().
     const std::uint32_t count = intake_count_.load(std::memory_order_acquire);
     for (std::uint32_t i = 0; i < count; ++i) {
         if (intakes_[i]->waits()) {
+            pumped = true;
             intakes_[i]->pump();
             waits |= intakes_[i]->waits();
         }
+    }
+    if (pumped) {
+        serve_inline_later();  // the supervisor runs no handlers
     }
     return waits;
 }
@@ -197,6 +203,7 @@ void engine::close_intakes(std::chrono::steady_clock::time_point until) noexcept
     while (pump_intakes() && started && steady_clock::now() < until) {
         wake();
         ramp();
+        serve_inline();
         wait.pause();
     }
 }

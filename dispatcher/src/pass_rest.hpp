@@ -18,17 +18,31 @@ void engine::pass_rest(subscription_core& sub, publisher_core& from, ring_class 
     serve_context context;
     context.tails = &tails;
     context.before = end_for(sub, from);
+    const ring& places = from.rings[index_of(c)];
+    cursor_block& block = places.cursors[sub.number];
     taken_range range;
-    // Up to some point of a ring that goes on.
-    for (std::uint32_t passed = 0;
-         passed <= from.rings[index_of(c)].capacity && look_at(sub, from, c, range) &&
-         take_range(sub, from, c, batch_size, false, context, range);
-         passed += batch_size, tails.forget()) {
+    // Up to some point of a ring that goes on; a publisher's rescue may come in between.
+    for (std::uint32_t turns = places.capacity / batch_size + 64; turns != 0; --turns) {
+        tails.forget();
+        if (!look_at(sub, from, c, range)) {
+            if ((range.cursor & cursor_word::rescue_bit) == 0) {
+                return;  // closed, or not joined
+            }
+            wait_out_rescue(block);
+            continue;
+        }
+        if (!take_range(sub, from, c, batch_size, false, context, range)) {
+            // Relaxed: look_at() reads it again.
+            if (block.cursor.load(std::memory_order_relaxed) == range.cursor) {
+                return;  // it has all
+            }
+            continue;
+        }
         for (std::uint32_t i = range.next_wanted(0); i != range.count();
              i = range.next_wanted(i + 1)) {
             const void* const event = from.payload(range.slots[i]);
             if (sub.face.wants(sub, event)) {
-                see(event);
+                see(event, from.sequence_of(range.slots[i]));
             }
         }
         end_range(sub, from, c, false, range.last);

@@ -94,11 +94,19 @@ bool publisher_core::wait_for(ring_class c, clock::time_point until) noexcept {
                 owner_->ramp();
             }
         }
-        if (!owner_->params().publishers_help || !owner_->help()) {
+        if (!owner_->params().publishers_help || !helped()) {
             wait.pause();
         }
     }
     return false;
+}
+
+bool publisher_core::helped() noexcept {
+    // seq_cst: stop() sees that we may be in a handler, or we see that it has closed us.
+    helping_.store(1, std::memory_order_seq_cst);
+    const bool did = !closed() && owner_->help();
+    helping_.store(0, std::memory_order_release);  // pairs with helping(): the handler is over
+    return did;
 }
 
 bool publisher_core::await_outcomes(const std::stop_token& stop, bool may_cancel,
@@ -238,7 +246,7 @@ void publisher_core::rescue(subscription_core& sub, ring_class c) noexcept {
     }
     // A worker may have seen the rescue, found nothing to do here and gone to sleep; what is left
     // in the ring needs one even when this publish ends without a commit.
-    owner_->wake();
+    owner_->serve_inline_later();
     owner_->ramp_in(group, &sub);
     owner_->something_to_tell();
 }

@@ -74,12 +74,27 @@ void rescue_store::make_table(std::uint32_t conflation_keys) {
 
 void rescue_store::gather(cursor_block& block, std::uint64_t cursor, std::uint64_t end,
                           const subscription_core& sub, engine& owner) noexcept {
-    if (head == ready) {  // else the flag stays: the cells are for the next call
-        clear(block);
-        take_from_cells(cursor, sub, owner);
+    const bool drains = end != ~std::uint64_t{0};
+    if (drains) [[unlikely]] {
+        drop_behind(end, sub, owner);  // what was gathered before the drain began
     }
-    if (end != ~std::uint64_t{0}) [[unlikely]] {
+    if (head != ready) {
+        return;  // the flag stays: the cells are for the next call
+    }
+    clear(block);
+    take_from_cells(cursor, sub, owner);
+    if (drains) [[unlikely]] {
         drop_behind(end, sub, owner);
+    }
+}
+
+void rescue_store::gather_critical(cursor_block& block, std::uint64_t end,
+                                   const subscription_core& sub, engine& owner) noexcept {
+    clear(block);
+    // In order: once the first lies behind the end, all do.
+    while (!critical.empty() && critical.front().sequence >= end) {
+        sub.face.recycle(owner, owner.kept(), critical.front().slot);
+        critical.pop();
     }
 }
 
@@ -137,14 +152,20 @@ void rescue_store::drop_behind(std::uint64_t end, const subscription_core& sub,
 }
 
 std::uint64_t rescue_store::discard_conflated(std::uint64_t end, const subscription_core& sub,
-                                              engine& owner) noexcept {
+                                              engine& owner, missed_counts* missed) noexcept {
     if (table == nullptr) {
         return 0;
     }
     std::uint64_t before_end = 0;
     std::uint32_t all = 0;
     const auto discard = [&](slot_ref slot, std::uint64_t oldest) noexcept {
-        before_end += oldest < end ? 1U : 0U;
+        if (oldest < end) {
+            ++before_end;
+            const slab_ops& ops = owner.kept().storage().ops();
+            if (missed != nullptr) {
+                (*missed)[kind_index(ops.kind_of(owner.kept().payload(slot.index)))].add(1);
+            }
+        }
         ++all;
         sub.face.recycle(owner, owner.kept(), slot);
     };

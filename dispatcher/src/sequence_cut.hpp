@@ -80,7 +80,7 @@ class sequence_cut {
   private:
     subscription_core* sub_;
     publisher_core* from_;
-    std::uint64_t last_;     ///< sequence: nothing behind it is taken
+    std::uint64_t last_;     ///< sequence: where a drain ends
     std::uint64_t end_ = 0;  ///< the cut
     std::array<std::uint64_t, ring_classes> ends_{};
 };

@@ -213,7 +213,7 @@ first_kept look_at_kept(subscription_core& sub, publisher_core& from, ring_class
     rescue_store& store = *from.stores_[sub.number];
     cursor_block& block = block_of(sub, from, c);
     if (c == ring_class::critical) {
-        rescue_store::clear(block);
+        store.gather_critical(block, engine::end_for(sub, from), sub, owner);
         if (store.critical.empty()) {
             return first_kept::none;
         }
@@ -244,7 +244,7 @@ bool take_kept(subscription_core& sub, publisher_core& from, ring_class c, std::
         box.sequences[count++] = event.sequence;
     };
     if (c == ring_class::critical) {
-        rescue_store::clear(block);
+        store.gather_critical(block, engine::end_for(sub, from), sub, *context.owner);
         while (count != limit && !store.critical.empty() &&
                store.critical.front().sequence < context.before) {
             take(store.critical.front());

@@ -37,6 +37,11 @@ bool engine::anything_runs() const noexcept {
             return true;
         }
     }
+    for (const auto& from : publishers()) {
+        if (from->helping()) {
+            return true;
+        }
+    }
     // Acquire: a publisher's inline handler is over, and visible.
     for (std::uint64_t left = inline_.load(std::memory_order_acquire); left != 0;
          left &= left - 1) {
@@ -48,7 +53,7 @@ bool engine::anything_runs() const noexcept {
     return false;
 }
 
-void engine::close_publishers() noexcept {
+void engine::close_publishers(steady_clock::time_point until) noexcept {
     for (const auto& from : publishers()) {
         // Release: what follows is refused.
         from->closed_.store(publisher_core::stopped, std::memory_order_release);
@@ -57,7 +62,8 @@ void engine::close_publishers() noexcept {
     barrier_everywhere();
     for (const auto& from : publishers()) {
         backoff wait;
-        while (from->busy()) {
+        // One whose helping handler hangs publishes nothing any more; anything_runs() tells of it.
+        while (from->busy() && !(from->helping() && steady_clock::now() >= until)) {
             wait.pause();
         }
     }
@@ -136,7 +142,7 @@ stop_report engine::stop(std::chrono::nanoseconds deadline) noexcept {
     stop_report report;
     const auto until = end_of_wait(deadline);
     close_intakes(until);
-    close_publishers();
+    close_publishers(until);
     drain(report, until);
     collect(report, tell);
     stopper_.store(0, std::memory_order_relaxed);  // as above
@@ -161,7 +167,7 @@ void engine::for_each_left(const subscription_core& sub, ring_class c, See&& see
             const std::uint32_t slot =
                 places.entries[at & places.mask].load(std::memory_order_relaxed);
             const void* const event = from->payload(slot);
-            if (sub.face.wants(sub, event)) {
+            if (from->sequence_of(slot) < end_for(sub, *from) && sub.face.wants(sub, event)) {
                 see(event);
             }
         }
@@ -186,8 +192,10 @@ void engine::collect_from(subscription_core& sub, stop_report& report,
     for (const auto& from : publishers()) {
         backlog& kept = from->stores_[sub.number]->critical;
         for (; !kept.empty(); kept.pop()) {
-            ++of_critical;
-            lost(kept_->payload(kept.front().slot.index));
+            if (kept.front().sequence < end_for(sub, *from)) {
+                ++of_critical;
+                lost(kept_->payload(kept.front().slot.index));
+            }
             sub.face.recycle(*this, *kept_, kept.front().slot);
         }
     }

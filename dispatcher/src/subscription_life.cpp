@@ -117,22 +117,23 @@ bool engine::drained_of(subscription_core& sub, publisher_core& from) noexcept {
         cursor_block& block = from.rings[index_of(c)].cursors[sub.number];
         taken_range at;
         if (!look_at(sub, from, c, at)) {
-            if ((at.cursor & cursor_word::closed_bit) != 0) {
+            // Lapped: what it leaves is not counted yet; the next turn does. Relaxed: the cursor's
+            // acquire.
+            if ((at.cursor & cursor_word::closed_bit) != 0 &&
+                sub.market_data.load(std::memory_order_relaxed) != subscription_core::lapped) {
                 continue;
             }
             return false;
         }
         rescue_store& store = *from.stores_[sub.number];
         if (c == ring_class::critical) {
-            if (!store.critical.empty() && store.critical.front().sequence < before) {
-                return false;
-            }
+            store.gather_critical(block, before, sub, *this);
         } else if (sub.was_lossy && store.table != nullptr) {
             store.gather(block, at.first, before, sub, *this);
-            sub.kept_left |= store.left(c);
-            if (store.left(c)) {
-                return false;
-            }
+        }
+        sub.kept_left |= store.left(c);
+        if (store.left(c)) {
+            return false;
         }
         if (at.first < from.committed(c) && from.sequence_in(c, at.first) < before) {
             return false;
@@ -199,9 +200,10 @@ void engine::count_rest(subscription_core& sub, unsubscribe_report& report) noex
         const inbox& box = sub.box[index_of(c)];
         count(c, box.count - box.head);
         for (const auto& from : publishers()) {
-            pass_rest(sub, *from, c, [&](const void*) { count(c, 1); });
+            pass_rest(sub, *from, c, [&](const void*, std::uint64_t) { count(c, 1); });
         }
     }
+    close_cursors(sub);  // no rescue keeps more of them from here on
     for (const auto& from : publishers()) {
         backlog& kept = from->stores_[sub.number]->critical;
         for (; !kept.empty(); kept.pop()) {
@@ -209,7 +211,6 @@ void engine::count_rest(subscription_core& sub, unsubscribe_report& report) noex
             sub.face.recycle(*this, *kept_, kept.front().slot);
         }
     }
-    close_cursors(sub);  // no rescue adds to the tables any more
     count(ring_class::market, discard_all(sub));
 }
 
@@ -287,7 +288,7 @@ void engine::finish_removal(subscription_core& sub) noexcept {
         for (std::uint32_t i = 0; i < params_.max_subscriptions; ++i) {
             subscriptions_[i].after.fetch_and(~bit_of(sub.number), std::memory_order_relaxed);
         }
-        wake();
+        serve_inline_later();
     }
     refresh_wanted();
     taken_numbers_.fetch_and(~bit_of(sub.number), std::memory_order_release);  // vacant_number()
@@ -298,10 +299,17 @@ void engine::end_market_data(subscription_core& sub) noexcept {
     if (!box.empty() && box.where == held_in::ring) {
         return;  // its pin holds them in place; the turn after they are handled
     }
+    const auto missed = [&](const void* event, std::uint64_t) {
+        sub.missed[kind_index(ops_.kind_of(event))].add(1);
+    };
     for (const auto& from : publishers()) {
-        pass_rest(sub, *from, ring_class::market,
-                  [&](const void* event) { sub.missed[kind_index(ops_.kind_of(event))].add(1); });
-        static_cast<void>(close_cursor(from->rings[0].cursors[sub.number]));
+        cursor_block& block = from->rings[0].cursors[sub.number];
+        pass_rest(sub, *from, ring_class::market, missed);
+        static_cast<void>(close_cursor(block));
+        // It conflated before: nobody reaches them behind a closed cursor.
+        rescue_store::clear(block);
+        static_cast<void>(from->stores_[sub.number]->discard_conflated(end_for(sub, *from), sub,
+                                                                       *this, &sub.missed));
     }
     // Relaxed: whoever looks for work re-checks under `owned`.
     sub.market_data.store(subscription_core::disconnected, std::memory_order_relaxed);

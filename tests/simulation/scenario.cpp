@@ -139,7 +139,7 @@ void scenario::drain_and_stop() {
 }
 
 bool scenario::keeps_latest(const consumer& one, const ropeway::subscription_stats& stats) {
-    return one.model.conflates() && !one.model.disconnects() && !one.model.rests() &&
+    return one.model.conflates() && !one.model.drops() && !one.model.rests() &&
            stats.dropped_no_key + stats.dropped_no_slot == 0;
 }
 

@@ -90,9 +90,12 @@ void scenario::join(overflow policy, bool all) {
         params.quarantine = {.after = 3, .retry_after = 1ms};
         mine.model.may_rest();
     }
-    if (!all && one_in(6)) {
-        params.after.push_back(&consumers_.front()->handle);
-        mine.after = consumers_.front().get();
+    if (!all && one_in(4)) {
+        consumer& first = *consumers_[one_in(2) ? 0 : random(consumers_.size())];
+        if (first.handle) {
+            params.after.push_back(&first.handle);
+            mine.after = &first;
+        }
     }
     consumers_.push_back(std::move(made));
     subscribe(mine, policy, std::move(params));
@@ -132,7 +135,7 @@ void scenario::handle(consumer& me, const ride& event, const ropeway::delivery& 
     me.model.takes(event, facts);
     me.version_inside =
         ropeway::is_critical(event.kind) ? ~std::uint64_t{0} : event.routing_version;
-    if (me.after != nullptr &&
+    if (me.after != nullptr && !me.after->ending &&
         !me.after->model.past(facts.publisher, facts.sequence, d_.routing_version())) {
         simulation::fail(me.model.name() + ": before the one that it comes after");
     }

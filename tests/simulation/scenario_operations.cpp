@@ -180,6 +180,7 @@ void scenario::go() {
     }
     const std::uint64_t version = d_.routing_version();
     const bool drains = one_in(2);
+    one->ending = true;
     const bool latest = keeps_latest(*one, one->handle.stats());
     const auto report = one->handle.unsubscribe(
         drains ? ropeway::leaving::drain : ropeway::leaving::discard, one_in(4) ? 50us : 50ms);
@@ -217,11 +218,13 @@ void scenario::change_interest() {
 
 void scenario::change_policy() {
     consumer* const one = some_consumer();
-    if (one == nullptr || one->model.conflates() || one->model.disconnects()) {
+    if (one == nullptr || one->model.disconnects()) {
         return;
     }
     ++counts_.changes;
-    const overflow next = one_in(2) ? overflow::block : overflow::drop_oldest;
+    const overflow next = one_in(4)   ? overflow::disconnect
+                          : one_in(2) ? overflow::block
+                                      : overflow::drop_oldest;
     one->model.uses(next);
     static_cast<void>(one->handle.set_policy(next, 5ms));
 }

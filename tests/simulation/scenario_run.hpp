@@ -53,7 +53,8 @@ struct consumer {
     /// Of the event that its handler has; ~0 for a critical one.
     std::uint64_t version_inside = 0;
     ropeway::subscription handle{};
-    consumer* after = nullptr;  ///< it comes after that one, which stays
+    bool ending = false;        ///< nobody waits for it any more
+    consumer* after = nullptr;  ///< it comes after that one
 };
 
 class scenario {
@@ -110,7 +111,7 @@ class scenario {
     void halt();
     void raise_minimum();
     void look();
-    /// One that may be changed and ended: not the first, nor one that another comes after.
+    /// One that may be changed and ended: not the first.
     [[nodiscard]] consumer* some_consumer();
 
     scenario_counts& counts_;

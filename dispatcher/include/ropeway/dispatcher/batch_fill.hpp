@@ -52,7 +52,11 @@ class batch_fill {
         }
         slot_pool& pool = context.owner->duplicates();
         const auto room = copies ? static_cast<std::uint32_t>(pool.ensure(chunk)) : chunk;
-        if (room == 0 || !take_range(sub, from, c, room, !copies, context, range)) {
+        if (room == 0) [[unlikely]] {
+            context.starved = true;
+            return {};
+        }
+        if (!take_range(sub, from, c, room, !copies, context, range)) {
             return {};
         }
         inbox& box = sub.box[index_of(c)];

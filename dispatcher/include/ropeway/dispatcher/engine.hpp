@@ -111,6 +111,17 @@ class engine : public std::enable_shared_from_this<engine> {
             static_cast<void>(serve_inline(nullptr, nullptr));
         }
     }
+    /// The same on a worker, soon: for who changed what inline subscriptions wait for where it must
+    /// not run handlers. Wakes as wake() does.
+    void serve_inline_later() noexcept {
+        // Relaxed: who joins meanwhile looks itself.
+        if (inline_.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+            // Release: whoever takes it sees what changed. In order with the look at who is asleep,
+            // as a tail: see wake().
+            inline_left_.store(1, std::memory_order_release);
+        }
+        wake();
+    }
     /// One slice of some subscription with short handlers, on a publisher that waits; false when
     /// there was none.
     bool help() noexcept;
@@ -259,9 +270,13 @@ class engine : public std::enable_shared_from_this<engine> {
     void retire(subscription_core& sub) noexcept;
     [[nodiscard]] bool end_retired(worker_group& group) noexcept;
     bool serve_inline(worker_group* group, worker_seat* seat) noexcept;
-    /// False: there was nothing to do, and another look would find it as ready: it drains, and
-    /// drain_out() looks again.
-    bool serve_now(subscription_core& sub) noexcept;
+    enum class inline_turn : std::uint8_t {
+        worked,
+        waited,   ///< nothing was done; another look may find more
+        drained,  ///< nothing was done; drain_out() looks again
+        starved,  ///< nothing could be done without a slot
+    };
+    inline_turn serve_now(subscription_core& sub) noexcept;
     void look_again(subscription_core& sub) noexcept;
     [[nodiscard]] std::uint32_t group_named(std::string_view name) const;
     static void run_worker(void* group) noexcept;
@@ -444,7 +459,7 @@ class engine : public std::enable_shared_from_this<engine> {
                                   const consumer_face& face);
     [[nodiscard]] bool kept_for(const subscription_core& sub) const noexcept;
     [[nodiscard]] bool all_taken() const noexcept;
-    void close_publishers() noexcept;
+    void close_publishers(std::chrono::steady_clock::time_point until) noexcept;
     void drain(stop_report& report, std::chrono::steady_clock::time_point until) noexcept;
     void collect(stop_report& report, const undelivered_callback& tell) noexcept;
     void collect_from(subscription_core& sub, stop_report& report,
@@ -459,6 +474,7 @@ class engine : public std::enable_shared_from_this<engine> {
     /// Groups of which nobody counts as awake, a bit each; see worker_group.cpp.
     alignas(cache_block) atomic<std::uint64_t> asleep_{0};
     atomic<std::uint64_t> inline_{0};       ///< inline subscriptions, a bit each
+    atomic<std::uint32_t> inline_left_{0};  ///< see serve_inline_later()
     atomic<std::uint64_t> timers_{0};       ///< those with a timer
     atomic<std::uint64_t> quarantined_{0};  ///< those in quarantine
 

@@ -182,6 +182,7 @@ class intake {
             }
         }
         core_->leave();
+        owner_->serve_inline();
         return result;
     }
     [[nodiscard]] intake_stats stats() const { return core_->stats(); }

@@ -277,6 +277,12 @@ struct publisher_core {
         return inside_.load(std::memory_order_acquire) != 0;  // pairs with leave()
     }
 
+    /// True while that thread is in a handler of somebody it helps: nothing of its own is half
+    /// done.
+    [[nodiscard]] bool helping() const noexcept {
+        return helping_.load(std::memory_order_acquire) != 0;  // pairs with helped()
+    }
+
     // --- the engine, when nobody publishes any more --------------------------------------------
 
     /// Recycles all that every cursor has passed; returns how many slots are still not back.
@@ -355,6 +361,7 @@ struct publisher_core {
     bool commit_placed() noexcept;
     [[nodiscard]] std::string_view blocker_name(ring_class c) const noexcept;
     [[nodiscard]] bool wait_for(ring_class c, clock::time_point until) noexcept;
+    bool helped() noexcept;
     [[nodiscard]] bool refresh(ring_class c) noexcept;
     void rescue(subscription_core& sub, ring_class c) noexcept;
     [[nodiscard]] std::uint64_t rescue_range(const subscription_core& sub, ring_class c,
@@ -400,6 +407,7 @@ struct publisher_core {
     /// 1: events are stamped with the engine's table and not committed yet; the engine waits for 0
     /// before it frees a table.
     atomic<std::uint32_t> stamping_{0};
+    atomic<std::uint32_t> helping_{0};  ///< see helping()
     bool eager_ = false;  ///< guard level full: recycle at every publish. Set by enter().
     std::array<std::uint64_t, ring_classes> position_{};
     std::array<std::uint64_t, ring_classes> limit_{};

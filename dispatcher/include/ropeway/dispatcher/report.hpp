@@ -147,7 +147,8 @@ struct unsubscribe_report {
     /// False: its handler still runs, or this was called inside a handler. A worker ends it when
     /// that handler returns; until then what the handler uses must live.
     bool ended = false;
-    /// Everything that was committed before the call was handled.
+    /// Everything that was committed before the call was handled, or had gone by the subscription's
+    /// overflow policy: replaced by a newer event that was handled, or dropped and counted.
     bool drained = false;
     /// Wanted events committed and not handled (drain: committed before the call). Of a handler
     /// that still runs: events left in its rings and backlogs, wanted or not.
@@ -173,7 +174,7 @@ struct flip_report {
 /// How a stop went.
 struct stop_report {
     bool drained = false;       ///< every subscription took everything
-    bool workers_gone = false;  ///< no worker runs any more
+    bool workers_gone = false;  ///< no worker runs any more, nor a handler elsewhere
     bool threads_gone = false;  ///< the executor's threads ended too
     /// Wanted events left, over all subscriptions; for one whose handler hangs, what its rings and
     /// backlogs hold.

@@ -199,10 +199,14 @@ struct rescue_store {
         }
         return c == ring_class::critical ? critical.front().sequence : taken[head].sequence;
     }
+    /// The same for the backlog: clears the flag, and recycles those from `end` on.
+    void gather_critical(cursor_block& block, std::uint64_t end, const subscription_core& sub,
+                         engine& owner) noexcept;
     /// Recycles all conflated events, whose publisher keeps no more; how many stand for one with a
-    /// sequence before `end`.
-    std::uint64_t discard_conflated(std::uint64_t end, const subscription_core& sub,
-                                    engine& owner) noexcept;
+    /// sequence before `end`. Counts those by kind, too, unless `missed` is null.
+    using missed_counts = std::array<counter_cell, max_event_kinds>;
+    std::uint64_t discard_conflated(std::uint64_t end, const subscription_core& sub, engine& owner,
+                                    missed_counts* missed = nullptr) noexcept;
     /// Before a subscription joins.
     void begin(std::uint32_t conflation_keys);
     /// For one that begins to conflate; keeps the one it has. Before its publisher knows.

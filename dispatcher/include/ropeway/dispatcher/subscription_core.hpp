@@ -91,7 +91,8 @@ struct serve_context {
     /// one before it.
     std::uint64_t conflated_before = ~std::uint64_t{0};
     bool slice_over = false;
-    bool more = false;  ///< a ring held more than this round took
+    bool starved = false;  ///< no slot for a duplicate was free
+    bool more = false;     ///< a ring held more than this round took
 };
 
 /// Serves one batch of one ring; returns how many events were finished.
