@@ -74,9 +74,9 @@ void engine::pass_over_market_data(subscription_core& sub) noexcept {
     }
     sub.face.discard(sub, *this, ring_class::market);
     for (const auto& from : publishers()) {
-        pass_rest(sub, *from, ring_class::market, [&](const void* event, std::uint64_t sequence) {
-            passed(*from, event, sequence);
-        });
+        pass_rest(
+            sub, *from, ring_class::market, in_rescue::leaves,
+            [&](const void* event, std::uint64_t sequence) { passed(*from, event, sequence); });
     }
 }
 
@@ -185,7 +185,7 @@ void engine::announce(subscription_core& sub) noexcept {
         }
     }
     if (moved) {
-        serve_inline_later();
+        wake();  // inline followers: whoever announces serves them, or says that a worker is to
     }
 }
 

@@ -178,12 +178,38 @@ bool engine::help() noexcept {
     return false;
 }
 
+void engine::serve_inline_later() noexcept {
+    // For the compiler: what the caller changed comes before the look.
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    // Relaxed: who joins meanwhile looks itself.
+    if (inline_.load(std::memory_order_relaxed) == 0) {
+        return;
+    }
+    // Release: whoever takes it sees what changed. An exchange, so that it sees what others changed
+    // who had set it before.
+    static_cast<void>(inline_left_.exchange(1, std::memory_order_release));
+    // As in wake(), of the first group.
+    if (fence_at_wake_) {
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+    } else {
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+    }
+    if ((asleep_.load(std::memory_order_relaxed) & bit_of(0)) != 0 && !stopping()) {
+        wake_group(*groups_[0]);
+    }
+}
+
+bool engine::inline_left(const worker_group& group) const noexcept {
+    // Relaxed: a look, ordered as the look at a tail.
+    return group.number == 0 && inline_left_.load(std::memory_order_relaxed) != 0;
+}
+
 void engine::look_again(subscription_core& sub) noexcept {
     // We do not count as a worker: between `owned` and the look at the rings. Pairs with wake().
     std::atomic_thread_fence(std::memory_order_seq_cst);
     // Relaxed: ordered by the fence. Before start() nobody is woken; it looks itself.
-    if (started_.load(std::memory_order_relaxed) != 0 && sub.execution != execution_mode::inline_ &&
-        ready(sub)) {
+    if (!stopping() && started_.load(std::memory_order_relaxed) != 0 &&
+        sub.execution != execution_mode::inline_ && ready(sub)) {
         wake_group(*groups_[sub.group]);
     }
 }

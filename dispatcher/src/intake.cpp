@@ -87,19 +87,21 @@ bool intake_core::put_in_line(slot_ref event) noexcept {
 
 bool intake_core::take(slot_ref& out) noexcept { return line_->events.try_dequeue(out); }
 
-void intake_core::pump() noexcept {
+bool intake_core::pump() noexcept {
     const handler_scope nobody_serves;  // a handler in here would hold up all who pump, and stop()
+    bool passed = false;
     bool again = true;
     while (again) {
         // seq_cst: whoever finds it taken has counted its event before, and we look at the count
         // after we have given it back.
         if (pumping_.exchange(1, std::memory_order_seq_cst) != 0) {
-            return;
+            return passed;
         }
         blocked_ = false;
         while (!blocked_ && (has_next_ || take(next_))) {
             has_next_ = true;
             if (pass_on(next_)) {
+                passed = true;
                 has_next_ = false;
                 waiting_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: a count of ours
             } else {
@@ -113,6 +115,7 @@ void intake_core::pump() noexcept {
             owner_->something_to_tell();  // the supervisor pumps, and whoever makes room
         }
     }
+    return passed;
 }
 
 void intake_core::close() noexcept {
@@ -177,17 +180,16 @@ slot_pool_params engine::intake_pool(std::string_view name, const intake_params&
 
 bool engine::pump_intakes() noexcept {
     bool waits = false;
-    bool pumped = false;
+    bool passed = false;
     // Acquire pairs with add_intake().
     const std::uint32_t count = intake_count_.load(std::memory_order_acquire);
     for (std::uint32_t i = 0; i < count; ++i) {
         if (intakes_[i]->waits()) {
-            pumped = true;
-            intakes_[i]->pump();
+            passed |= intakes_[i]->pump();
             waits |= intakes_[i]->waits();
         }
     }
-    if (pumped) {
+    if (passed) {
         serve_inline_later();  // the supervisor runs no handlers
     }
     return waits;

@@ -12,7 +12,7 @@
 namespace ropeway::detail {
 
 template <class See>
-void engine::pass_rest(subscription_core& sub, publisher_core& from, ring_class c,
+void engine::pass_rest(subscription_core& sub, publisher_core& from, ring_class c, in_rescue what,
                        See&& see) noexcept {
     tail_views tails;
     serve_context context;
@@ -25,7 +25,7 @@ void engine::pass_rest(subscription_core& sub, publisher_core& from, ring_class 
     for (std::uint32_t turns = places.capacity / batch_size + 64; turns != 0; --turns) {
         tails.forget();
         if (!look_at(sub, from, c, range)) {
-            if ((range.cursor & cursor_word::rescue_bit) == 0) {
+            if ((range.cursor & cursor_word::rescue_bit) == 0 || what == in_rescue::leaves) {
                 return;  // closed, or not joined
             }
             wait_out_rescue(block);
@@ -38,11 +38,16 @@ void engine::pass_rest(subscription_core& sub, publisher_core& from, ring_class 
             }
             continue;
         }
-        for (std::uint32_t i = range.next_wanted(0); i != range.count();
-             i = range.next_wanted(i + 1)) {
+        for (std::uint32_t i = 0; i != range.count(); ++i) {
+            if (!range.has_all_slots && !range.may_want(i)) {
+                continue;  // nobody asks about it
+            }
             const void* const event = from.payload(range.slots[i]);
-            if (sub.face.wants(sub, event)) {
-                see(event, from.sequence_of(range.slots[i]));
+            const std::uint64_t sequence = from.sequence_of(range.slots[i]);
+            if (range.may_want(i) && sub.face.wants(sub, event)) {
+                see(event, sequence);
+            } else if (sequence == from.awaited()) {
+                from.note_outcome(sub.number, sequence, delivery_outcome::unwanted);
             }
         }
         end_range(sub, from, c, false, range.last);

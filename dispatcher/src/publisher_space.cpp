@@ -246,6 +246,7 @@ void publisher_core::rescue(subscription_core& sub, ring_class c) noexcept {
     }
     // A worker may have seen the rescue, found nothing to do here and gone to sleep; what is left
     // in the ring needs one even when this publish ends without a commit.
+    owner_->wake();
     owner_->serve_inline_later();
     owner_->ramp_in(group, &sub);
     owner_->something_to_tell();

@@ -178,7 +178,9 @@ std::uint64_t rescue_store::discard_conflated(std::uint64_t end, const subscript
     });
     taken.clear();
     head = ready = 0;
-    owner.conflated_back(all);
+    if (all != 0) {
+        owner.conflated_back(all);
+    }
     return before_end;
 }
 

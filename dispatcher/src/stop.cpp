@@ -163,7 +163,7 @@ void engine::for_each_left(const subscription_core& sub, ring_class c, See&& see
         }
         std::uint64_t at = cursor_word::position(word);
         for (const std::uint64_t end = from->committed(c); at < end; ++at) {
-            // Relaxed: no publisher is inside, and close_publishers() saw the last one leave.
+            // Relaxed: no publisher is inside, but to help, and close_publishers() saw it.
             const std::uint32_t slot =
                 places.entries[at & places.mask].load(std::memory_order_relaxed);
             const void* const event = from->payload(slot);

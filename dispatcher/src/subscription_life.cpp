@@ -200,7 +200,8 @@ void engine::count_rest(subscription_core& sub, unsubscribe_report& report) noex
         const inbox& box = sub.box[index_of(c)];
         count(c, box.count - box.head);
         for (const auto& from : publishers()) {
-            pass_rest(sub, *from, c, [&](const void*, std::uint64_t) { count(c, 1); });
+            pass_rest(sub, *from, c, in_rescue::waits,
+                      [&](const void*, std::uint64_t) { count(c, 1); });
         }
     }
     close_cursors(sub);  // no rescue keeps more of them from here on
@@ -288,6 +289,7 @@ void engine::finish_removal(subscription_core& sub) noexcept {
         for (std::uint32_t i = 0; i < params_.max_subscriptions; ++i) {
             subscriptions_[i].after.fetch_and(~bit_of(sub.number), std::memory_order_relaxed);
         }
+        wake();
         serve_inline_later();
     }
     refresh_wanted();
@@ -304,7 +306,12 @@ void engine::end_market_data(subscription_core& sub) noexcept {
     };
     for (const auto& from : publishers()) {
         cursor_block& block = from->rings[0].cursors[sub.number];
-        pass_rest(sub, *from, ring_class::market, missed);
+        // Relaxed: ours, or closed already.
+        if (sub.market_data.load(std::memory_order_relaxed) == subscription_core::disconnected &&
+            (block.cursor.load(std::memory_order_relaxed) & cursor_word::closed_bit) != 0) {
+            continue;  // all but a publisher that was made since
+        }
+        pass_rest(sub, *from, ring_class::market, in_rescue::waits, missed);
         static_cast<void>(close_cursor(block));
         // It conflated before: nobody reaches them behind a closed cursor.
         rescue_store::clear(block);

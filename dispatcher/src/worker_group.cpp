@@ -199,9 +199,7 @@ void engine::out_of_count(worker_group& group) noexcept {
 
 bool engine::leave(worker_group& group) noexcept {
     out_of_count(group);
-    if (!planted(planted_bug::no_last_look) &&
-        (any_ready(group, nullptr) ||
-         (!group.own && inline_left_.load(std::memory_order_relaxed) != 0))) {
+    if (!planted(planted_bug::no_last_look) && anything_left(group, nullptr)) {
         asleep_.fetch_and(~bit_of(group.number), std::memory_order_seq_cst);  // see wake_group()
         std::uint32_t nobody = 0;
         if (group.awake.compare_exchange_strong(nobody, 1, std::memory_order_seq_cst,
@@ -220,7 +218,7 @@ bool engine::step_out(worker_group& group, const subscription_core& about_to_ser
     // Even while as many run as may: the others leave when they find nothing, and then nobody
     // looks.
     out_of_count(group);
-    if (any_ready(group, &about_to_serve)) {
+    if (anything_left(group, &about_to_serve)) {
         wake_group(group);
     }
     return true;
@@ -271,7 +269,7 @@ bool engine::replace(worker_group& group, worker_seat& seat, std::uint64_t word)
             out_of_count(group);
         }
     }
-    if (any_ready(group, nullptr)) {
+    if (anything_left(group, nullptr)) {
         wake_group(group);
     }
     return true;

@@ -152,12 +152,16 @@ bool engine::work(worker_group& group, worker_seat& seat) noexcept {
         if (found == look::written_off) {
             return false;
         }
-        // Relaxed: a look. Acquire pairs with serve_inline_later().
-        if (found == look::nothing && !group.own &&
-            inline_left_.load(std::memory_order_relaxed) != 0 &&
-            inline_left_.exchange(0, std::memory_order_acquire) != 0 &&
-            !serve_inline(&group, &seat)) {
-            return false;
+        // Acquire pairs with serve_inline_later().
+        if (found == look::nothing && inline_left(group) &&
+            inline_left_.exchange(0, std::memory_order_acquire) != 0) {
+            if (!serve_inline(&group, &seat)) {
+                return false;
+            }
+            // It may have made room. Relaxed: as in look_once().
+            if (intake_count_.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+                static_cast<void>(pump_intakes());
+            }
         }
         if (found == look::something) {
             idle_since = 0;
@@ -375,6 +379,10 @@ bool engine::any_ready(const worker_group& group, const subscription_core* but) 
         }
     }
     return false;
+}
+
+bool engine::anything_left(const worker_group& group, const subscription_core* but) noexcept {
+    return any_ready(group, but) || inline_left(group);
 }
 
 std::uint32_t engine::serve(worker_group& group, subscription_core& sub, const views& seen,

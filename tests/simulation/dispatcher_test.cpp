@@ -295,6 +295,39 @@ TEST_CASE("an inline one that comes after another goes on when that one ends") {
     CHECK(went);
 }
 
+TEST_CASE("an inline one is freed while the only worker hangs: its replacement comes to it") {
+    const auto went = simulation::explore({.seeds = 300}, [] {
+        ropeway::dispatcher_params params = one_worker();
+        params.workers.replacements = 1;
+        params.workers.replace_after = 5ms;
+        ropeway::dispatcher<ride> d{params};
+        simulated_gate gate;
+        auto hangs = d.subscribe("hangs", overflow::block, {.kinds = event_kind::quote},
+                                 [&](const ride&) { gate.pass(); });
+        auto first =
+            d.subscribe("first", overflow::block, {.kinds = event_kind::trade}, [](const ride&) {});
+        std::uint64_t got = 0;
+        auto second = d.subscribe(
+            "second", overflow::block,
+            {.kinds = event_kind::trade, .after = {&first}, .execution = ropeway::inline_},
+            [&](const ride&) { ++got; });
+        auto feed = d.publisher("feed", small_rings());
+        d.start();
+        send(feed, event_kind::quote, 1);
+        simulation::check(simulation::eventually([&] { return gate.entered; }), "held");
+        for (int i = 0; i < 10; ++i) {
+            send(feed, event_kind::trade, 1);
+        }
+        first.unsubscribe();
+        simulation::check(simulation::eventually([&] { return got == 10; }, 100ms),
+                          "nobody holds it up");
+        gate.open = true;
+        simulation::check(d.stop(1s).clean(), "a clean stop");
+    });
+    std::cout << "an inline one is freed beside a hang: " << went.text() << '\n';
+    CHECK(went);
+}
+
 TEST_CASE("an inline one for whose duplicates there are no slots waits without its publisher") {
     const auto went = simulation::explore({.seeds = 300}, [] {
         ropeway::dispatcher_params params = one_worker();

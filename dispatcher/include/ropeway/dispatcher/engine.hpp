@@ -111,17 +111,9 @@ class engine : public std::enable_shared_from_this<engine> {
             static_cast<void>(serve_inline(nullptr, nullptr));
         }
     }
-    /// The same on a worker, soon: for who changed what inline subscriptions wait for where it must
-    /// not run handlers. Wakes as wake() does.
-    void serve_inline_later() noexcept {
-        // Relaxed: who joins meanwhile looks itself.
-        if (inline_.load(std::memory_order_relaxed) != 0) [[unlikely]] {
-            // Release: whoever takes it sees what changed. In order with the look at who is asleep,
-            // as a tail: see wake().
-            inline_left_.store(1, std::memory_order_release);
-        }
-        wake();
-    }
+    /// The same on a worker of the first group, soon: for who changed what inline subscriptions
+    /// wait for where it must not run handlers.
+    void serve_inline_later() noexcept;
     /// One slice of some subscription with short handlers, on a publisher that waits; false when
     /// there was none.
     bool help() noexcept;
@@ -329,6 +321,11 @@ class engine : public std::enable_shared_from_this<engine> {
     [[nodiscard]] bool nothing_new(const tail_views& tails) const noexcept;
     bool leave(worker_group& group) noexcept;
     [[nodiscard]] bool any_ready(const worker_group& group, const subscription_core* but) noexcept;
+    /// The same, or it is to serve inline subscriptions: before a worker leaves the count.
+    [[nodiscard]] bool anything_left(const worker_group& group,
+                                     const subscription_core* but) noexcept;
+    /// Whether a worker of that group is to serve inline subscriptions.
+    [[nodiscard]] bool inline_left(const worker_group& group) const noexcept;
     [[nodiscard]] bool ready(subscription_core& sub) noexcept;
     [[nodiscard]] bool ready(subscription_core& sub, tail_views& tails) noexcept;
     /// True when a ring, or what a rescue has just kept, holds something that it may take.
@@ -439,8 +436,11 @@ class engine : public std::enable_shared_from_this<engine> {
     void look_if_drained(subscription_core& sub) noexcept;
     [[nodiscard]] bool drained_of(subscription_core& sub, publisher_core& from) noexcept;
     void abandon(subscription_core& sub, unsubscribe_report& report) noexcept;
+    /// What a publisher's rescue has in hand: waited for, or left for another turn.
+    enum class in_rescue : std::uint8_t { waits, leaves };
     template <class See>
-    void pass_rest(subscription_core& sub, publisher_core& from, ring_class c, See&& see) noexcept;
+    void pass_rest(subscription_core& sub, publisher_core& from, ring_class c, in_rescue what,
+                   See&& see) noexcept;
     template <class Change>
     change_status change(subscription_core& sub, std::chrono::nanoseconds deadline, Change&& make);
     template <class See>
@@ -474,11 +474,11 @@ class engine : public std::enable_shared_from_this<engine> {
     /// Groups of which nobody counts as awake, a bit each; see worker_group.cpp.
     alignas(cache_block) atomic<std::uint64_t> asleep_{0};
     atomic<std::uint64_t> inline_{0};       ///< inline subscriptions, a bit each
-    atomic<std::uint32_t> inline_left_{0};  ///< see serve_inline_later()
     atomic<std::uint64_t> timers_{0};       ///< those with a timer
     atomic<std::uint64_t> quarantined_{0};  ///< those in quarantine
 
     // Rarely written.
+    alignas(cache_block) atomic<std::uint32_t> inline_left_{0};  ///< see serve_inline_later()
     alignas(cache_block) atomic<std::uint32_t> conflated_slots_{0};
     atomic<std::uint64_t> to_tell_{0};           ///< counts something_to_tell()
     atomic<std::uint64_t> coarse_clock_due_{0};  ///< ticks; see note_time()

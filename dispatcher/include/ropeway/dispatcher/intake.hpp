@@ -59,7 +59,8 @@ class intake_core {
     [[nodiscard]] bool put_in_line(slot_ref event) noexcept;
     /// Lets the waiting events go on, as far as there is room. Any thread; one at a time does it,
     /// and looks once more before it leaves.
-    void pump() noexcept;
+    /// True when any went on: inline subscriptions are to be served.
+    bool pump() noexcept;
     /// From here on publish is refused; returns when nobody is inside any more.
     void close() noexcept;
     /// After close(), and when nobody pumps: takes what is left.
@@ -166,7 +167,7 @@ class intake {
             result.status = publish_status::full;
             result.held_by = core_->slowest();
             core_->count_refused();
-            core_->pump();
+            static_cast<void>(core_->pump());
         } else {
             E& copy = *static_cast<E*>(core_->pool().payload(slot.index));
             traits::clone(copy, event);
@@ -174,7 +175,7 @@ class intake {
             if (core_->put_in_line(slot)) {
                 result.status = publish_status::sent;
                 result.count = 1;
-                core_->pump();
+                static_cast<void>(core_->pump());
             } else {  // no memory for this thread's line
                 core_->recycle(slot);
                 core_->count_refused();
@@ -183,6 +184,9 @@ class intake {
         }
         core_->leave();
         owner_->serve_inline();
+        if (core_->waits()) {
+            owner_->serve_inline_later();  // for those that were blocked
+        }
         return result;
     }
     [[nodiscard]] intake_stats stats() const { return core_->stats(); }

@@ -64,7 +64,8 @@ enum class execution_mode : std::uint8_t {
     group,  ///< on a worker of the subscription's group
     /// On the thread that publishes, after its commit and before publish returns; on the worker
     /// whose handler published. A second publisher that finds the handler running leaves its event
-    /// to the thread that runs it.
+    /// to the thread that runs it. What could not run then (no slot was free, or it comes `after`
+    /// another) and can by now, a worker of the first group runs.
     inline_,
     own_thread,  ///< on a thread of the subscription's own
 };
