@@ -99,12 +99,7 @@ engine::inline_turn engine::serve_now(subscription_core& sub) noexcept {
     if (sub.market_data.load(std::memory_order_relaxed) != subscription_core::connected) {
         end_market_data(sub);
     }
-    if (stays_in_quarantine(sub)) [[unlikely]] {
-        announce(sub);
-        look_if_drained(sub);
-        return inline_turn::drained;
-    }
-    acknowledge(sub);
+    acknowledge(sub);  // no timer, no quarantine: inline ones have neither
     tail_views tails;
     serve_context context;
     context.owner = this;
@@ -122,9 +117,8 @@ engine::inline_turn engine::serve_now(subscription_core& sub) noexcept {
         } else if (context.more) [[unlikely]] {
             wait.pause();  // a rescue is at work
         }
-        // What comes meanwhile the caller's next look finds. Relaxed: our own.
-    } while (context.more && !stopping() && !sub.ending() &&
-             sub.quarantined_until.load(std::memory_order_relaxed) == 0);
+        // What comes meanwhile the caller's next look finds.
+    } while (context.more && !stopping() && !sub.ending());
     if (any) {
         call_idle(sub);
     }

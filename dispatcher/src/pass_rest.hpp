@@ -26,7 +26,7 @@ void engine::pass_rest(subscription_core& sub, publisher_core& from, ring_class 
         tails.forget();
         if (!look_at(sub, from, c, range)) {
             if ((range.cursor & cursor_word::rescue_bit) == 0 || what == in_rescue::leaves) {
-                return;  // closed, or not joined
+                return;  // closed, not joined, or another turn's
             }
             wait_out_rescue(block);
             continue;

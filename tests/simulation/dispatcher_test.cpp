@@ -5,7 +5,10 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <iostream>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include <ropeway/dispatcher/dispatcher.hpp>
@@ -54,15 +57,22 @@ struct simulated_gate {
     void pass() {
         entered = true;
         while (!open) {
-            simulation::pass(1us);
+            simulation::pass(10us);
         }
     }
 };
 
+void holds_for_seeds(std::uint64_t seeds, std::string_view name,
+                     const std::function<void()>& body) {
+    const auto went = simulation::explore({.seeds = seeds}, body);
+    std::cout << name << ": " << went.text() << '\n';
+    CHECK(went);
+}
+
 }  // namespace
 
 TEST_CASE("a dispatcher in a simulation delivers what was published") {
-    const auto went = simulation::explore({.seeds = 500}, [] {
+    holds_for_seeds(500, "one publisher, one consumer", [] {
         ropeway::dispatcher_params params;
         params.workers.count = 2;
         params.max_subscriptions = 4;
@@ -88,13 +98,11 @@ TEST_CASE("a dispatcher in a simulation delivers what was published") {
         }
         simulation::check(d.stop(1s).clean(), "a clean stop");
     });
-    std::cout << "one publisher, one consumer: " << went.text() << '\n';
-    CHECK(went);
 }
 
 TEST_CASE(
     "a lossy subscription never makes its publisher wait, wherever a copy of its stands still") {
-    const auto went = simulation::explore({.seeds = 2'000}, [] {
+    holds_for_seeds(2'000, "two lossy consumers", [] {
         ropeway::dispatcher_params params;
         params.workers.count = 2;
         params.max_subscriptions = 4;
@@ -134,14 +142,12 @@ TEST_CASE(
         }
         simulation::check(got[0] + lost[0] <= events && got[1] + lost[1] <= events, "told exactly");
     });
-    std::cout << "two lossy consumers: " << went.text() << '\n';
-    CHECK(went);
 }
 
 TEST_CASE("a drain hands over what stands for an event before its cut, and nothing behind it") {
     for (const auto order :
          {ropeway::event_order::critical_first, ropeway::event_order::in_sequence}) {
-        const auto went = simulation::explore({.seeds = 300}, [order] {
+        holds_for_seeds(300, "a drain of a conflating one", [order] {
             ropeway::dispatcher<ride> d{one_worker()};
             simulated_gate gate;
             std::vector<ride> got;
@@ -187,13 +193,11 @@ TEST_CASE("a drain hands over what stands for an event before its cut, and nothi
             simulation::check(count[7] == 0 && count[8] == 0, "nothing that came after");
             simulation::check(d.stop(1s).clean(), "a clean stop");
         });
-        std::cout << "a drain of a conflating one: " << went.text() << '\n';
-        CHECK(went);
     }
 }
 
 TEST_CASE("an inline subscription that waits for others makes nobody go round in circles") {
-    const auto went = simulation::explore({.seeds = 300}, [] {
+    holds_for_seeds(300, "an inline one behind another", [] {
         ropeway::dispatcher<ride> d{one_worker()};
         simulated_gate gate;
         std::uint64_t first_got = 0;
@@ -232,12 +236,10 @@ TEST_CASE("an inline subscription that waits for others makes nobody go round in
         simulation::check(simulation::eventually([&] { return got == 31; }), "and then goes on");
         simulation::check(d.stop(1s).clean(), "a clean stop");
     });
-    std::cout << "an inline one behind another: " << went.text() << '\n';
-    CHECK(went);
 }
 
 TEST_CASE("an inline subscription that drains ends, whatever is published behind its cut") {
-    const auto went = simulation::explore({.seeds = 300}, [] {
+    holds_for_seeds(300, "an inline one drains", [] {
         ropeway::dispatcher<ride> d{one_worker()};
         std::uint64_t got = 0;
         auto sub = d.subscribe("s", overflow::block, {.execution = ropeway::inline_},
@@ -262,12 +264,10 @@ TEST_CASE("an inline subscription that drains ends, whatever is published behind
         simulation::check(got >= before, "all that was committed before");
         simulation::check(d.stop(1s).clean(), "a clean stop");
     });
-    std::cout << "an inline one drains: " << went.text() << '\n';
-    CHECK(went);
 }
 
 TEST_CASE("an inline one that comes after another goes on when that one ends") {
-    const auto went = simulation::explore({.seeds = 300}, [] {
+    holds_for_seeds(300, "an inline one is freed", [] {
         ropeway::dispatcher<ride> d{one_worker()};
         simulated_gate gate;
         auto first = d.subscribe("first", overflow::block, {}, [&](const ride&) { gate.pass(); });
@@ -291,12 +291,10 @@ TEST_CASE("an inline one that comes after another goes on when that one ends") {
         opens.join();
         simulation::check(d.stop(1s).clean(), "a clean stop");
     });
-    std::cout << "an inline one is freed: " << went.text() << '\n';
-    CHECK(went);
 }
 
 TEST_CASE("an inline one is freed while the only worker hangs: its replacement comes to it") {
-    const auto went = simulation::explore({.seeds = 300}, [] {
+    holds_for_seeds(300, "an inline one is freed beside a hang", [] {
         ropeway::dispatcher_params params = one_worker();
         params.workers.replacements = 1;
         params.workers.replace_after = 5ms;
@@ -324,12 +322,10 @@ TEST_CASE("an inline one is freed while the only worker hangs: its replacement c
         gate.open = true;
         simulation::check(d.stop(1s).clean(), "a clean stop");
     });
-    std::cout << "an inline one is freed beside a hang: " << went.text() << '\n';
-    CHECK(went);
 }
 
 TEST_CASE("an inline one for whose duplicates there are no slots waits without its publisher") {
-    const auto went = simulation::explore({.seeds = 300}, [] {
+    holds_for_seeds(300, "an inline one without slots", [] {
         ropeway::dispatcher_params params = one_worker();
         params.duplicate_slots = 8;
         ropeway::dispatcher<ride> d{params};
@@ -356,12 +352,10 @@ TEST_CASE("an inline one for whose duplicates there are no slots waits without i
         held.clear();
         simulation::check(d.stop(1s).clean(), "a clean stop");
     });
-    std::cout << "an inline one without slots: " << went.text() << '\n';
-    CHECK(went);
 }
 
 TEST_CASE("a stop keeps its deadline though a publisher helps a handler that hangs") {
-    const auto went = simulation::explore({.seeds = 300}, [] {
+    holds_for_seeds(300, "a stop beside a helper", [] {
         ropeway::dispatcher_params params = one_worker();
         params.publishers_help = true;
         params.workers.slice = 10ms;  // short, whoever is held up
@@ -406,6 +400,4 @@ TEST_CASE("a stop keeps its deadline though a publisher helps a handler that han
         publishes.join();
         simulation::pass(10ms);
     });
-    std::cout << "a stop beside a helper: " << went.text() << '\n';
-    CHECK(went);
 }

@@ -262,6 +262,7 @@ class engine : public std::enable_shared_from_this<engine> {
     void retire(subscription_core& sub) noexcept;
     [[nodiscard]] bool end_retired(worker_group& group) noexcept;
     bool serve_inline(worker_group* group, worker_seat* seat) noexcept;
+    /// How a turn of an inline subscription went, for whoever holds it and looks again after.
     enum class inline_turn : std::uint8_t {
         worked,
         waited,   ///< nothing was done; another look may find more

@@ -183,6 +183,9 @@ struct rescue_store {
     /// call. Recycles those that stand for none with a sequence before `end`, where a drain ends.
     void gather(cursor_block& block, std::uint64_t cursor, std::uint64_t end,
                 const subscription_core& sub, engine& owner) noexcept;
+    /// The same for the backlog: clears the flag, and recycles those from `end` on.
+    void gather_critical(cursor_block& block, std::uint64_t end, const subscription_core& sub,
+                         engine& owner) noexcept;
     /// The flag first, then the store: what is kept after this sets it again.
     static void clear(cursor_block& block) noexcept {
         // acq_rel: pairs with rescue(), and our look at the store stays behind it.
@@ -199,9 +202,6 @@ struct rescue_store {
         }
         return c == ring_class::critical ? critical.front().sequence : taken[head].sequence;
     }
-    /// The same for the backlog: clears the flag, and recycles those from `end` on.
-    void gather_critical(cursor_block& block, std::uint64_t end, const subscription_core& sub,
-                         engine& owner) noexcept;
     /// Recycles all conflated events, whose publisher keeps no more; how many stand for one with a
     /// sequence before `end`. Counts those by kind, too, unless `missed` is null.
     using missed_counts = std::array<counter_cell, max_event_kinds>;
