@@ -85,10 +85,10 @@ TEST_CASE("sizes change under load: nobody fails, and the bounds hold") {
     for (const auto& [least, most] : sizes) {
         ride->resize(least, most);
         // Leased ones above the new maximum go at their return.
-        if (!wait_until([&, most = most] { return ride->snapshot().total <= most; }, 5s)) {
+        if (!wait_until([&, most = most] { return ride->snapshot().total <= most; })) {
             wrong.push_back("still above " + std::to_string(most));
         }
-        if (!wait_until([&, least = least] { return ride->snapshot().total >= least; }, 5s)) {
+        if (!wait_until([&, least = least] { return ride->snapshot().total >= least; })) {
             wrong.push_back("still below " + std::to_string(least));
         }
         const auto served = counted.served.load(std::memory_order_relaxed);
@@ -98,7 +98,7 @@ TEST_CASE("sizes change under load: nobody fails, and the bounds hold") {
             wrong.push_back("nobody is served at " + std::to_string(most));
         }
         // A session that was told to go may still be on its way out at the server.
-        if (!wait_until([&, most = most] { return server.backends().size() <= most; }, 5s)) {
+        if (!wait_until([&, most = most] { return server.backends().size() <= most; })) {
             wrong.push_back("the server has more than " + std::to_string(most));
         }
     }

@@ -98,7 +98,7 @@ TEST_CASE("a step of the wall clock moves no deadline, no wait, no age and no re
         REQUIRE(held);
         stepped_during(
             step, [&] { return !ride->acquire(limit); },
-            [&] { return wait_until([&] { return ride->snapshot().waiting == 1; }, 5s); });
+            [&] { return wait_until([&] { return ride->snapshot().waiting == 1; }); });
         // ... while a statement runs to its deadline ...
         const int backend = held->backend_pid();
         stepped_during(

@@ -28,7 +28,7 @@ std::string marks(const postgres_server& server) {
     // The server may still be at what it was sent before the cut.
     const std::string busy =
         "select count(*) from pg_stat_activity where usename = 'rider' and state <> 'idle'";
-    (void)wait_until([&] { return server.value(busy) == "0"; }, 5s);
+    (void)wait_until([&] { return server.value(busy) == "0"; });
     return server.value("select count(*) from marks");
 }
 

@@ -46,8 +46,8 @@ std::size_t seen_events::closed(close_reason reason) const {
 }
 
 bool seen_events::wait_for(resource_event_kind kind, std::size_t times,
-                           std::chrono::milliseconds patience) const {
-    return wait_until([&] { return count(kind) >= times; }, patience);
+                           std::chrono::milliseconds limit) const {
+    return wait_until([&] { return count(kind) >= times; }, limit);
 }
 
 std::string seen_events::text() const {
@@ -92,8 +92,8 @@ bool log_lines::has(std::string_view text) const {
     return lines_.find(text) != std::string::npos;
 }
 
-bool log_lines::wait_for(std::string_view text, std::chrono::milliseconds patience) const {
-    return wait_until([&] { return has(text); }, patience);
+bool log_lines::wait_for(std::string_view text, std::chrono::milliseconds limit) const {
+    return wait_until([&] { return has(text); }, limit);
 }
 
 std::string log_lines::text() const {
@@ -143,26 +143,26 @@ bool rig::say_unless(bool came_true) const {
     return came_true;
 }
 
-bool rig::wait_idle(std::uint32_t count, std::chrono::milliseconds patience) {
+bool rig::wait_idle(std::uint32_t count, std::chrono::milliseconds limit) {
     return say_unless(wait_until(
         [&] {
             const auto now = pool_->snapshot();
             return now.idle == count && now.active == 0 && now.opening == 0 && now.closing == 0;
         },
-        patience));
+        limit));
 }
 
-bool rig::wait_calm(std::uint32_t least, std::chrono::milliseconds patience) {
+bool rig::wait_calm(std::uint32_t least, std::chrono::milliseconds limit) {
     return say_unless(wait_until(
         [&] {
             const auto now = pool_->snapshot();
             return now.idle >= least && now.active == 0 && now.opening == 0 && now.closing == 0;
         },
-        patience));
+        limit));
 }
 
-bool rig::wait_total(std::uint32_t least, std::chrono::milliseconds patience) {
-    return wait_until([&] { return pool_->snapshot().total >= least; }, patience);
+bool rig::wait_total(std::uint32_t least, std::chrono::milliseconds limit) {
+    return wait_until([&] { return pool_->snapshot().total >= least; }, limit);
 }
 
 void rig::check_books() {
@@ -219,7 +219,7 @@ void rig::expect_no_leak(const postgres_server& server, std::size_t others, std:
     logger_.reset();
     settings_.reset();
     // A proxy of the test closes its ends of the connections when it hears of it.
-    (void)wait_until([&] { return open_descriptors() + ended == descriptors_before_; }, 2s);
+    (void)wait_until([&] { return open_descriptors() + ended == descriptors_before_; });
     INFO(what_is_open());
     CHECK(open_descriptors() + ended == descriptors_before_);
 }

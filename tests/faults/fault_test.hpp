@@ -60,7 +60,7 @@ class seen_events {
     [[nodiscard]] std::size_t count(resource_event_kind kind) const { return of(kind).size(); }
     [[nodiscard]] std::size_t closed(close_reason reason) const;
     [[nodiscard]] bool wait_for(resource_event_kind kind, std::size_t times = 1,
-                                std::chrono::milliseconds patience = 5s) const;
+                                std::chrono::milliseconds limit = patience) const;
     /// Everything in lines, for a failure's text.
     [[nodiscard]] std::string text() const;
     void clear();
@@ -76,7 +76,7 @@ class log_lines {
     void add(std::string_view line);
     /// Waits until a line holds `text`: the log has a thread of its own.
     [[nodiscard]] bool wait_for(std::string_view text,
-                                std::chrono::milliseconds patience = 5s) const;
+                                std::chrono::milliseconds limit = patience) const;
     /// Whether one does now.
     [[nodiscard]] bool has(std::string_view text) const;
     [[nodiscard]] std::string text() const;
@@ -110,11 +110,11 @@ class rig {
     [[nodiscard]] log_lines& log() { return *log_; }
     [[nodiscard]] ropeway::postgres::settings& settings() { return *settings_; }
     /// Waits until so many are idle and none is leased. @return whether that came true
-    [[nodiscard]] bool wait_idle(std::uint32_t count, std::chrono::milliseconds patience = 5s);
+    [[nodiscard]] bool wait_idle(std::uint32_t count, std::chrono::milliseconds limit = patience);
     /// Waits until at least so many are open, none is leased, and none is on its way.
-    [[nodiscard]] bool wait_calm(std::uint32_t least, std::chrono::milliseconds patience = 5s);
+    [[nodiscard]] bool wait_calm(std::uint32_t least, std::chrono::milliseconds limit = patience);
     /// Waits until at least so many are open.
-    [[nodiscard]] bool wait_total(std::uint32_t least, std::chrono::milliseconds patience = 5s);
+    [[nodiscard]] bool wait_total(std::uint32_t least, std::chrono::milliseconds limit = patience);
 
     /// Where the library's records go, for what is said on other ways than the pool's events.
     [[nodiscard]] ropeway::logger& logger() { return *logger_; }

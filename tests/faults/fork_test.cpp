@@ -75,7 +75,7 @@ TEST_CASE("a program that a child executes has no descriptor of a pool") {
         ::_exit(127);
     }
     int status = 0;
-    CHECK(wait_ended(child, 5s));
+    CHECK(wait_ended(child));
     REQUIRE(::waitpid(child, &status, 0) == child);
     REQUIRE(WIFEXITED(status));
     REQUIRE(WEXITSTATUS(status) == 0);

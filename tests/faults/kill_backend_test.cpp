@@ -20,7 +20,7 @@ TEST_CASE(
         const auto before = server.backends();
         server.signal_backend(held->backend_pid(), SIGKILL);
         for (const pid_t gone : before) {
-            REQUIRE(wait_ended(gone, 5s));
+            REQUIRE(wait_ended(gone));
         }
         const auto got = held->exec("select 7", 1s);
         CHECK(got.error().kind == resource_error_kind::broken);
@@ -57,12 +57,10 @@ TEST_CASE("a server that is shutting down answers `recovering`, and so says the 
     REQUIRE(held);
     // A smart shutdown lets our session live and takes no new one.
     server.signal_backend(server.pid(), SIGTERM);
-    REQUIRE(wait_until(
-        [&] {
-            auto refused = ride->acquire(20ms);
-            return !refused && why(refused.error()) == resource_error_kind::recovering;
-        },
-        5s));
+    REQUIRE(wait_until([&] {
+        auto refused = ride->acquire(20ms);
+        return !refused && why(refused.error()) == resource_error_kind::recovering;
+    }));
     CHECK(ask(*held, "select 7") == "7");
     auto refused = ride->acquire(100ms);
     REQUIRE_FALSE(refused);
@@ -72,7 +70,7 @@ TEST_CASE("a server that is shutting down answers `recovering`, and so says the 
     // Its last session ended, the server ends; started again, the pool finds it.
     held.held().doom();
     held.held().reset();
-    REQUIRE(wait_ended(server.pid(), 5s));
+    REQUIRE(wait_ended(server.pid()));
     server.stop();
     server.start();
     CHECK(answers(ride.pool(), 2s));

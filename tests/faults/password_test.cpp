@@ -62,7 +62,7 @@ TEST_CASE("a password changes at the server, then here: refused at once in betwe
     CHECK(wait_until([&] { return answers(ride.pool(), 1s); }, 10s));
     CHECK(ride.wait_idle(2));
     CHECK(server.wait_backends(2));
-    CHECK(wait_until([&] { return ride->snapshot().state == ropeway::pool_state::healthy; }, 5s));
+    CHECK(wait_until([&] { return ride->snapshot().state == ropeway::pool_state::healthy; }));
     expect_discreet(ride.log().text() + ride.seen().text());
     ride.end_without_leak(server);
 }

@@ -101,11 +101,9 @@ TEST_CASE("a standby follows its primary and becomes one itself") {
     primary.exec("create table if not exists carried(n int)");
     primary.exec("insert into carried values (7)");
     postgres_server standby{postgres_server::follows{primary}};
-    REQUIRE(ropeway_test::wait_until(
-        [&] {
-            return standby.value("select count(*) from pg_tables where tablename='carried'") == "1";
-        },
-        5s));
+    REQUIRE(ropeway_test::wait_until([&] {
+        return standby.value("select count(*) from pg_tables where tablename='carried'") == "1";
+    }));
     CHECK(standby.value("select pg_is_in_recovery()") == "t");
     standby.promote();
     CHECK(standby.value("select pg_is_in_recovery()") == "f");
@@ -141,6 +139,6 @@ TEST_CASE("a server ends with the test that was killed, and its folder with it")
     const std::string told{text};
     const pid_t postmaster = std::stoi(told);
     const std::string folder = told.substr(told.find(' ') + 1);
-    CHECK(ropeway_test::wait_ended(postmaster, 5s));
-    CHECK(ropeway_test::wait_until([&] { return !std::filesystem::exists(folder); }, 5s));
+    CHECK(ropeway_test::wait_ended(postmaster));
+    CHECK(ropeway_test::wait_until([&] { return !std::filesystem::exists(folder); }));
 }

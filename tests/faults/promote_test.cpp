@@ -23,7 +23,7 @@ TEST_CASE("a pool follows the role of primary from one server to the other") {
         REQUIRE(held);
         CHECK(ask(*held, "insert into carried values (1) returning n") == "1");
     }
-    REQUIRE(wait_until([&] { return standby.value("select count(*) from carried") == "1"; }, 5s));
+    REQUIRE(wait_until([&] { return standby.value("select count(*) from carried") == "1"; }));
     CHECK(standby.wait_backends(0));
 
     primary.kill9();

@@ -47,7 +47,7 @@ TEST_CASE("a shutdown ends waits at once, waits for leases, and is done when the
     REQUIRE(one);
     REQUIRE(two);
     waiters waiting{ride.pool(), 3};
-    REQUIRE(wait_until([&] { return ride->snapshot().waiting == 3; }, 5s));
+    REQUIRE(wait_until([&] { return ride->snapshot().waiting == 3; }));
     ropeway::resource_shutdown_report report;
     std::thread closing{[&] { report = ride->shutdown(10s); }};
     for (const auto told : waiting.join()) {

@@ -66,7 +66,7 @@ void expect_down_and_up(stop_mode mode) {
     CHECK(ride.seen().count(resource_event_kind::lost) == 1);
     CHECK(ride.seen().count(resource_event_kind::recovered) == 1);
     CHECK(ride.log().wait_for("Connection pool recovered: "));
-    CHECK(wait_until([&] { return ride->snapshot().state == ropeway::pool_state::healthy; }, 5s));
+    CHECK(wait_until([&] { return ride->snapshot().state == ropeway::pool_state::healthy; }));
     CHECK(ride->snapshot().liveness == ropeway::liveness_state::healthy);
     CHECK(server.wait_backends(2));
     ride.end_without_leak(server);
@@ -102,7 +102,7 @@ TEST_CASE("with a caller waiting the pool is back within 250 ms of the server, i
             live = answers(ride.pool(), 10s);
             served = steady::now();
         }};
-        const bool waits = wait_until([&] { return ride->snapshot().waiting == 1; }, 5s);
+        const bool waits = wait_until([&] { return ride->snapshot().waiting == 1; });
         // Down long enough that tries without demand would be seconds apart.
         const bool tried = ride.seen().wait_for(resource_event_kind::retry, 4 * (round + 1));
         server.start();
@@ -116,7 +116,7 @@ TEST_CASE("with a caller waiting the pool is back within 250 ms of the server, i
     std::sort(took.begin(), took.end());
     say("recovery with a caller waiting: median %.1f ms, most %.1f ms\n", in_ms(took[3]),
         in_ms(took.back()));
-    CHECK(took[3] <= 250ms + jitter.worst());
+    CHECK(took[3] <= 250ms + jitter.lost());
     // No two tries further apart than 200 ms while the caller waited.
     for (const auto& one : ride.seen().of(resource_event_kind::retry)) {
         CHECK(one.lasted <= 250ms);

@@ -19,7 +19,7 @@ TEST_CASE("of two idle sessions one is terminated: the next lease is the other, 
         }
         REQUIRE(server.terminate(victim));
         // Once the process is gone its end of our socket is closed.
-        REQUIRE(wait_ended(victim, 5s));
+        REQUIRE(wait_ended(victim));
         auto next = ride->acquire(1s);
         REQUIRE(next);
         CHECK(next->backend_pid() != victim);
@@ -51,7 +51,7 @@ TEST_CASE(
         REQUIRE(victims.size() == 3);
         for (const pid_t victim : victims) {
             REQUIRE(server.terminate(victim));
-            REQUIRE(wait_ended(victim, 5s));
+            REQUIRE(wait_ended(victim));
         }
         CHECK(answers(ride.pool(), 2s));
     }

@@ -50,13 +50,11 @@ TEST_CASE("a parameter that the server changes reaches the session, which lives 
     for (const char* zone : {"Europe/Zurich", "Asia/Tokyo"}) {
         server.set("timezone", zone);
         server.reload();
-        REQUIRE(wait_until(
-            [&] {
-                auto held = ride->acquire(1s);
-                return held && ask(*held, "show timezone") == zone &&
-                       held->parameter_status("TimeZone") == zone;
-            },
-            5s));
+        REQUIRE(wait_until([&] {
+            auto held = ride->acquire(1s);
+            return held && ask(*held, "show timezone") == zone &&
+                   held->parameter_status("TimeZone") == zone;
+        }));
         // Said once, it is no reason to wait for anything.
         CHECK(overrun(500ms, [&] { CHECK(answers(ride.pool(), 1s)); }) <= 0ms);
     }

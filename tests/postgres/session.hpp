@@ -19,10 +19,10 @@ namespace ropeway_test {
 
 namespace pg = ropeway::postgres;
 
-/// @return how the task ended; failed if it took longer than `patience`
+/// @return how the task ended; failed if it took longer than `limit`
 inline ropeway::step_state finish(ropeway::pooled_resource& on, ropeway::resource_step step,
-                                  std::chrono::milliseconds patience = std::chrono::seconds{10}) {
-    const auto end = std::chrono::steady_clock::now() + patience;
+                                  std::chrono::milliseconds limit = patience) {
+    const auto end = std::chrono::steady_clock::now() + limit;
     while (step.state != ropeway::step_state::done && step.state != ropeway::step_state::failed) {
         const auto left =
             std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());

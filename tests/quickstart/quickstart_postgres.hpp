@@ -47,10 +47,10 @@ void on_threads(std::size_t count, F&& work) {
 }
 
 /// Waits until `holds` on real time; a test must not sleep, so it asks. @return false after
-/// `patience`.
+/// `limit`.
 template <class F>
-[[nodiscard]] bool eventually(F&& holds, std::chrono::milliseconds patience) {
-    const auto until = std::chrono::steady_clock::now() + patience;
+[[nodiscard]] bool eventually(F&& holds, std::chrono::milliseconds limit) {
+    const auto until = std::chrono::steady_clock::now() + limit;
     std::atomic<std::uint32_t> never{0};
     while (!holds()) {
         const auto now = std::chrono::steady_clock::now();

@@ -116,13 +116,13 @@ pid_t start_child(const child_params& how) {
     return pid;
 }
 
-bool wait_ended(pid_t pid, std::chrono::milliseconds patience) {
+bool wait_ended(pid_t pid, std::chrono::milliseconds limit) {
     const int fd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0U));
     if (fd < 0) {
         return true;
     }
     pollfd one{.fd = fd, .events = POLLIN, .revents = 0};
-    const auto until = std::chrono::steady_clock::now() + patience;
+    const auto until = std::chrono::steady_clock::now() + limit;
     int ready = 0;
     do {
         const auto left =
@@ -133,9 +133,9 @@ bool wait_ended(pid_t pid, std::chrono::milliseconds patience) {
     return ready > 0;
 }
 
-int end_child(pid_t pid, int signal, std::chrono::milliseconds patience) {
+int end_child(pid_t pid, int signal, std::chrono::milliseconds limit) {
     ::kill(pid, signal);
-    if (!wait_ended(pid, patience)) {
+    if (!wait_ended(pid, limit)) {
         ::kill(pid, SIGKILL);
     }
     int status = 0;
@@ -144,9 +144,9 @@ int end_child(pid_t pid, int signal, std::chrono::milliseconds patience) {
     return status;
 }
 
-void run_child(const child_params& how, std::chrono::milliseconds patience) {
+void run_child(const child_params& how, std::chrono::milliseconds limit) {
     const pid_t pid = start_child(how);
-    const bool ended = wait_ended(pid, patience);
+    const bool ended = wait_ended(pid, limit);
     const int status = end_child(pid, ended ? 0 : SIGKILL, std::chrono::seconds{10});
     if (!ended || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         std::string text = how.command.front();

@@ -22,6 +22,9 @@ struct child_user {
 /// Ourselves if we are not root; else `postgres`, or `nobody`: a database server refuses root.
 [[nodiscard]] child_user server_user();
 
+/// How long a test waits for what comes at once on a machine that is not busy.
+inline constexpr std::chrono::milliseconds patience{30'000};
+
 struct child_params {
     std::vector<std::string> command{};
     std::string output{};  ///< file that its output is appended to
@@ -36,14 +39,14 @@ struct child_params {
 [[nodiscard]] pid_t start_child(const child_params& how);
 
 /// Waits until the process `pid`, a child or not, has ended. @return false at the deadline.
-[[nodiscard]] bool wait_ended(pid_t pid, std::chrono::milliseconds patience);
+[[nodiscard]] bool wait_ended(pid_t pid, std::chrono::milliseconds limit = patience);
 
-/// Ends and collects a child: `signal`, and SIGKILL when it has not ended after `patience`.
+/// Ends and collects a child: `signal`, and SIGKILL when it has not ended after `limit`.
 /// @return its exit status as waitpid() gives it
-int end_child(pid_t pid, int signal, std::chrono::milliseconds patience);
+int end_child(pid_t pid, int signal, std::chrono::milliseconds limit = patience);
 
 /// Runs a command to its end. @throws std::runtime_error with its output if it fails
-void run_child(const child_params& how, std::chrono::milliseconds patience);
+void run_child(const child_params& how, std::chrono::milliseconds limit);
 
 /// The ids of the children of `parent`, from /proc.
 [[nodiscard]] std::vector<pid_t> children_of(pid_t parent);
@@ -53,15 +56,15 @@ void run_child(const child_params& how, std::chrono::milliseconds patience);
 [[nodiscard]] char state_of(pid_t pid);
 /// The last `bytes` of a file, for a failure's text.
 [[nodiscard]] std::string tail_of(const std::string& file, std::size_t bytes = 4000);
-/// Waits `step` at a time until `done` says so. @return false after `patience`.
+/// Waits until `done` says so. @return false after `limit`.
 template <class Done>
-[[nodiscard]] bool wait_until(Done done, std::chrono::milliseconds patience);
+[[nodiscard]] bool wait_until(Done done, std::chrono::milliseconds limit = patience);
 /// Lets a millisecond or so pass: a step of a loop that polls for something with a bound.
 void pause_for(std::chrono::microseconds span);
 
 template <class Done>
-bool wait_until(Done done, std::chrono::milliseconds patience) {
-    const auto until = std::chrono::steady_clock::now() + patience;
+bool wait_until(Done done, std::chrono::milliseconds limit) {
+    const auto until = std::chrono::steady_clock::now() + limit;
     while (!done()) {
         if (std::chrono::steady_clock::now() >= until) {
             return done();

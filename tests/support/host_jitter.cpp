@@ -40,6 +40,12 @@ void stay_on(std::size_t processor) {
     (void)sched_setaffinity(0, sizeof set, &set);
 }
 
+// What a deadline missed by so much tells of: nothing where a timer is just as late as timers are.
+std::int64_t stall(std::int64_t late) {
+    constexpr std::int64_t a_timers_ns = 500'000;
+    return late > a_timers_ns ? late : 0;
+}
+
 std::int64_t now_ns() {
     return std::chrono::nanoseconds{std::chrono::steady_clock::now().time_since_epoch()}.count();
 }
@@ -47,16 +53,16 @@ std::int64_t now_ns() {
 }  // namespace
 
 host_jitter::host_jitter() : began_waiting_(waited_for_a_processor()) {
-    for (const std::size_t processor : processors_of_this_process()) {
+    const std::vector<std::size_t> processors = processors_of_this_process();
+    running_.emplace(static_cast<std::ptrdiff_t>(processors.size()));
+    for (const std::size_t processor : processors) {
         lateness& mine = each_.emplace_back();
         threads_.emplace_back([this, processor, &mine] {
             stay_on(processor);
             wait_for_deadlines(mine);
         });
     }
-    for (const lateness& one : each_) {
-        one.due_ns.wait(0, std::memory_order_relaxed);  // relaxed: the deadline is all it reads
-    }
+    running_->wait();
 }
 
 host_jitter::~host_jitter() {
@@ -66,31 +72,28 @@ host_jitter::~host_jitter() {
     }
 }
 
-void host_jitter::wait_for_deadlines(lateness& mine) const {
+void host_jitter::wait_for_deadlines(lateness& mine) {
     constexpr std::chrono::milliseconds step{1};
-    std::int64_t worst = 0;
+    mine.due_ns = now_ns();
+    running_->count_down();
     // Relaxed: a flag that publishes nothing else.
     while (!ended_.load(std::memory_order_relaxed)) {
-        const std::int64_t due = now_ns() + std::chrono::nanoseconds{step}.count();
-        // Release: pairs with worst(), which sees the deadlines before this one judged.
-        mine.due_ns.store(due, std::memory_order_release);
-        mine.due_ns.notify_one();
+        {
+            const std::lock_guard lock{mine.guard};
+            const std::int64_t now = now_ns();
+            mine.late_ns += stall(now - mine.due_ns);
+            mine.due_ns = now + std::chrono::nanoseconds{step}.count();
+        }
         pause_for(step);
-        worst = std::max(worst, now_ns() - due);
-        // Relaxed: published by the next due_ns; until then worst() judges this deadline itself.
-        mine.worst_ns.store(worst, std::memory_order_relaxed);
     }
 }
 
-std::chrono::nanoseconds host_jitter::worst() const {
-    // Before any deadline is read: one that is found met since then has its lateness in worst_ns.
-    const std::int64_t now = now_ns();
+std::chrono::nanoseconds host_jitter::lost() const {
+    const std::int64_t now = now_ns();  // what comes later is not what was measured
     std::int64_t sum = 0;
-    for (const lateness& one : each_) {
-        // Acquire: pairs with wait_for_deadlines(): the worst of all deadlines before this one.
-        const std::int64_t due = one.due_ns.load(std::memory_order_acquire);
-        // Relaxed: ordered by the load above.
-        sum += std::max(one.worst_ns.load(std::memory_order_relaxed), now - due);
+    for (lateness& one : each_) {
+        const std::lock_guard lock{one.guard};
+        sum += one.late_ns + stall(now - one.due_ns);
     }
     return std::chrono::nanoseconds{sum} + waited_for_a_processor() - began_waiting_;
 }

@@ -25,9 +25,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto start_patience = 20s;
-constexpr auto stop_patience = 10s;
-
 // Whether a server may listen there now. Ports below the range that the kernel gives to outgoing
 // connections: nobody's client takes it while the server is down between two starts.
 bool port_is_free(std::uint16_t port) {
@@ -60,7 +57,7 @@ using result = std::unique_ptr<PGresult, decltype(&PQclear)>;
 
 connection connect(const std::string& folder, std::uint16_t port) {
     const std::string settings = "host=" + folder + " port=" + std::to_string(port) +
-                                 " dbname=postgres application_name=fixture connect_timeout=10" +
+                                 " dbname=postgres application_name=fixture connect_timeout=30" +
                                  " user=" + template_superuser;
     connection made{PQconnectdb(settings.c_str()), PQfinish};
     PQsetNoticeProcessor(
@@ -69,15 +66,17 @@ connection connect(const std::string& folder, std::uint16_t port) {
 }
 
 // What ends a server whose test has died: reads until the test's end of the pipe is closed, then
-// ends the processes and removes the folder. After an orderly end it finds nothing to do.
+// ends the processes and removes the folder. After an orderly end it finds nothing to do. No
+// command for each process of the machine: a busy one may have hundreds.
 constexpr const char* watch = R"(
 read line
 test -d "$1" || exit 0
 main=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null)
 if test -n "$main"; then
     for stat in /proc/[0-9]*/stat; do
-        set -- "$1" $(sed 's/^\([0-9]*\) (.*) . \([0-9]*\) .*/\1 \2/' "$stat" 2>/dev/null)
-        test "$3" = "$main" && children="$children $2"
+        read -r line <"$stat" || continue
+        parent=${line##*) ? }
+        test "${parent%% *}" = "$main" && children="$children ${line%% *}"
     done
     kill -9 $main $children
 fi 2>/dev/null
@@ -218,11 +217,11 @@ bool postgres_server::is_ready() const {
 }
 
 void postgres_server::wait_ready() {
-    const auto until = std::chrono::steady_clock::now() + start_patience;
+    const auto until = std::chrono::steady_clock::now() + patience;
     while (!is_ready()) {
         const bool ended = wait_ended(postmaster_, 1ms);
         if (ended || std::chrono::steady_clock::now() >= until) {
-            end_child(postmaster_, SIGKILL, stop_patience);
+            end_child(postmaster_, SIGKILL);
             postmaster_ = -1;
             throw std::runtime_error{"PostgreSQL did not start: " + log_tail()};
         }
@@ -245,7 +244,7 @@ void postgres_server::stop(stop_mode mode) {
                                                  : SIGQUIT;
     let_go();
     ::kill(postmaster_, signal);
-    if (wait_ended(postmaster_, stop_patience)) {
+    if (wait_ended(postmaster_)) {
         collect();
         return;
     }
@@ -258,7 +257,7 @@ void postgres_server::kill9() {
     let_go();
     ::kill(postmaster_, SIGKILL);
     const bool all = std::all_of(children.begin(), children.end(),
-                                 [](pid_t child) { return wait_ended(child, stop_patience); });
+                                 [](pid_t child) { return wait_ended(child); });
     collect();
     if (!all) {
         throw std::runtime_error{"processes of PostgreSQL outlived its postmaster"};
@@ -272,7 +271,7 @@ void postgres_server::collect() noexcept {
 
 void postgres_server::pause() {
     ::kill(postmaster_, SIGSTOP);
-    (void)wait_until([this] { return state_of(postmaster_) == 'T'; }, 5s);
+    (void)wait_until([this] { return state_of(postmaster_) == 'T'; });
 }
 
 void postgres_server::resume() { ::kill(postmaster_, SIGCONT); }
@@ -286,14 +285,14 @@ std::vector<pid_t> postgres_server::backends() const {
     return found;
 }
 
-bool postgres_server::wait_backends(std::size_t count, std::chrono::milliseconds patience) const {
-    return wait_until([&] { return backends().size() == count; }, patience);
+bool postgres_server::wait_backends(std::size_t count, std::chrono::milliseconds limit) const {
+    return wait_until([&] { return backends().size() == count; }, limit);
 }
 
 bool postgres_server::wait_runs(pid_t backend, std::string_view tag,
-                                std::chrono::milliseconds patience) const {
+                                std::chrono::milliseconds limit) const {
     const std::string end = ' ' + std::string{tag};
-    return wait_until([&] { return command_of(backend).find(end) != std::string::npos; }, patience);
+    return wait_until([&] { return command_of(backend).find(end) != std::string::npos; }, limit);
 }
 
 std::size_t postgres_server::count_sessions() {
@@ -302,7 +301,7 @@ std::size_t postgres_server::count_sessions() {
 
 void postgres_server::signal_backend(pid_t backend, int signal) const {
     if (::kill(backend, signal) == 0 && signal == SIGSTOP) {
-        (void)wait_until([backend] { return state_of(backend) == 'T'; }, 5s);
+        (void)wait_until([backend] { return state_of(backend) == 'T'; });
     }
 }
 
@@ -338,7 +337,7 @@ void postgres_server::reload() {
     const std::string asked = "select pg_conf_load_time()";
     const std::string before = value(asked);
     ::kill(postmaster_, SIGHUP);
-    if (!wait_until([&] { return value(asked) != before; }, 10s)) {
+    if (!wait_until([&] { return value(asked) != before; })) {
         throw std::runtime_error{"PostgreSQL did not reload: " + log_tail()};
     }
 }

@@ -9,6 +9,8 @@
 // Writes nothing to stdout or stderr: the server's log is a file, see log_tail().
 #pragma once
 
+#include "child_process.hpp"
+
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -81,15 +83,13 @@ class postgres_server {
 
     /// Processes that serve `rider`, by their titles in /proc: no connection is needed.
     [[nodiscard]] std::vector<pid_t> backends() const;
-    /// Waits until exactly `count` such processes are there. @return false after `patience`.
+    /// Waits until exactly `count` such processes are there. @return false after `limit`.
     [[nodiscard]] bool wait_backends(std::size_t count,
-                                     std::chrono::milliseconds patience = std::chrono::seconds{
-                                         5}) const;
+                                     std::chrono::milliseconds limit = patience) const;
     /// Waits until one of them runs a command of that tag (SELECT, INSERT ...), by its title: it
-    /// has read the command whole, so a cancel request reaches it. @return false after `patience`.
+    /// has read the command whole, so a cancel request reaches it. @return false after `limit`.
     [[nodiscard]] bool wait_runs(pid_t backend, std::string_view tag,
-                                 std::chrono::milliseconds patience = std::chrono::seconds{
-                                     5}) const;
+                                 std::chrono::milliseconds limit = patience) const;
     /// How many there are by pg_stat_activity.
     [[nodiscard]] std::size_t count_sessions();
     /// Sends a signal to one process of the server.
