@@ -68,7 +68,8 @@ struct processor_time {
                 .sleeps = used.ru_nvcsw};
     }
     /// What was taken from the thread between two readings of its own. While it did not sleep that
-    /// is all it did not run; else what it waited for a processor.
+    /// is all it did not run, also what another thread got when it yielded; else what it waited for
+    /// a processor.
     [[nodiscard]] std::int64_t taken_since(const processor_time& before) const {
         return sleeps == before.sleeps ? (at_ns - before.at_ns) - (ran_ns - before.ran_ns)
                                        : waited_ns - before.waited_ns;
@@ -92,8 +93,12 @@ struct lost_span {
 /// When the threads that did one thing, one after another, were kept from running.
 class processor_losses {
   public:
-    /// Called by such a thread again and again; it asks the kernel where its last call is further
-    /// back than a handler takes.
+    processor_losses() = default;
+    processor_losses(const processor_losses&) = delete;
+    processor_losses& operator=(const processor_losses&) = delete;
+    ~processor_losses() = default;
+    /// Called by such a thread again and again; it asks the kernel where it last did so longer ago
+    /// than a handler takes.
     void look() {
         constexpr std::int64_t unnoticed_ns = 20'000;
         if (clock_ns(CLOCK_MONOTONIC) - looked_at_ns_ < unnoticed_ns) {
@@ -102,7 +107,8 @@ class processor_losses {
         processor_time& last = last_of_this_thread();
         const processor_time before = last;
         last = processor_time::now();
-        const std::int64_t taken = before.at_ns != 0 ? last.taken_since(before) : 0;
+        // Older than this object: of another one that stood at its address.
+        const std::int64_t taken = before.at_ns >= born_ns_ ? last.taken_since(before) : 0;
         if (taken >= unnoticed_ns) {
             // A thread that takes over: what it lost since another looked.
             spans_.push_back(
@@ -125,11 +131,13 @@ class processor_losses {
     }
 
     std::vector<lost_span> spans_{};
-    std::int64_t looked_at_ns_ = clock_ns(CLOCK_MONOTONIC);
+    std::int64_t born_ns_ = clock_ns(CLOCK_MONOTONIC);
+    std::int64_t looked_at_ns_ = born_ns_;
 };
 
 /// When a processor did not run a thread that was due on it: one thread on each, ahead of all
-/// others where the system lets it, looks each millisecond until stop().
+/// others, looks each millisecond until stop(). Notes nothing where the system lets no thread go
+/// ahead: it would wait for those that are measured.
 class processor_watch {
   public:
     processor_watch() {
@@ -158,7 +166,9 @@ class processor_watch {
         CPU_SET(cpu, &here);
         ::sched_setaffinity(0, sizeof here, &here);
         const sched_param ahead{.sched_priority = 2};
-        ::pthread_setschedparam(::pthread_self(), SCHED_FIFO, &ahead);  // refused: as it is
+        if (::pthread_setschedparam(::pthread_self(), SCHED_FIFO, &ahead) != 0) {
+            return;
+        }
         std::int64_t before = clock_ns(CLOCK_MONOTONIC);
         while (!stop.stop_requested()) {
             const std::int64_t due = before + step_ns;
@@ -200,19 +210,24 @@ class lost_time {
         }
         spans_.resize(kept);
     }
-    /// Whether any of it fell into [begin_ns, end_ns].
-    [[nodiscard]] bool fell_into(std::int64_t begin_ns, std::int64_t end_ns) const {
-        const auto first =
-            std::lower_bound(spans_.begin(), spans_.end(), begin_ns,
-                             [](const lost_span& one, std::int64_t at) { return one.end_ns < at; });
-        return first != spans_.end() && first->begin_ns <= end_ns;
-    }
-    [[nodiscard]] std::chrono::nanoseconds total() const {
+    /// Whether it is half of [begin_ns, end_ns] or more: a delay of which it is less has another
+    /// cause.
+    [[nodiscard]] bool explains(std::int64_t begin_ns, std::int64_t end_ns) const {
         std::int64_t sum = 0;
-        for (const lost_span& one : spans_) {
-            sum += one.end_ns - one.begin_ns;
+        for (auto one = std::lower_bound(
+                 spans_.begin(), spans_.end(), begin_ns,
+                 [](const lost_span&span, std::int64_t at) { return span.end_ns < at; });
+             one != spans_.end() && one->begin_ns < end_ns; ++one) {
+            sum += std::min(one->end_ns, end_ns) - std::max(one->begin_ns, begin_ns);
         }
-        return std::chrono::nanoseconds{sum};
+        return sum * 2 >= end_ns - begin_ns;
+    }
+    [[nodiscard]] std::chrono::nanoseconds longest() const {
+        std::int64_t most = 0;
+        for (const lost_span& one : spans_) {
+            most = std::max(most, one.end_ns - one.begin_ns);
+        }
+        return std::chrono::nanoseconds{most};
     }
 
   private:

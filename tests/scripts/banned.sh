@@ -40,7 +40,7 @@ awk -v allowed="$allowed" '
         code = strip($0)
         if (code ~ /(\.|->)detach *\(/) report("detach")
         if (code ~ b "std::async" e) report("async")
-        if (test && code ~ b "(sleep_for|sleep_until|usleep|nanosleep)" e) report("sleep")
+        if (test && code ~ b "(sleep_for|sleep_until|usleep|(clock_)?nanosleep)" e) report("sleep")
         if (code ~ lock) report("lock")
         if (code ~ b "new +[A-Za-z_:(]" && code !~ b "new +\\(" && code !~ /operator +new/ || \
             code ~ b "delete( *\\[ *\\])? +[A-Za-z_:(*]" && code !~ /operator +delete/) report("alloc")
