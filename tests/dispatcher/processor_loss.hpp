@@ -107,8 +107,10 @@ class processor_losses {
         processor_time& last = last_of_this_thread();
         const processor_time before = last;
         last = processor_time::now();
-        // Older than this object: of another one that stood at its address.
-        const std::int64_t taken = before.at_ns >= born_ns_ ? last.taken_since(before) : 0;
+        // A thread's first reading: what it lost in its life. One older than this object, of
+        // another that stood at its address, does as well: the span begins where this one looked
+        // last.
+        const std::int64_t taken = before.at_ns != 0 ? last.taken_since(before) : last.waited_ns;
         if (taken >= unnoticed_ns) {
             // A thread that takes over: what it lost since another looked.
             spans_.push_back(
@@ -131,8 +133,7 @@ class processor_losses {
     }
 
     std::vector<lost_span> spans_{};
-    std::int64_t born_ns_ = clock_ns(CLOCK_MONOTONIC);
-    std::int64_t looked_at_ns_ = born_ns_;
+    std::int64_t looked_at_ns_ = clock_ns(CLOCK_MONOTONIC);
 };
 
 /// When a processor did not run a thread that was due on it: one thread on each, ahead of all
