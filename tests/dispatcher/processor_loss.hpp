@@ -7,8 +7,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -20,11 +18,11 @@
 #include <utility>
 #include <vector>
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/resource.h>
-#include <unistd.h>
+
+#include "processors.hpp"
 
 namespace ropeway_test {
 
@@ -32,24 +30,6 @@ namespace ropeway_test {
     timespec t{};
     ::clock_gettime(which, &t);
     return std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
-}
-
-/// How long the calling thread was ready to run and did not; 0 where the kernel does not say.
-[[nodiscard]] inline std::int64_t waited_for_a_processor_ns() {
-    struct opened {
-        int fd = ::open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
-        ~opened() { ::close(fd); }
-    };
-    static thread_local const opened mine{};
-    std::array<char, 64> text{};  // "ran waited slices"
-    const auto size = ::pread(mine.fd, text.data(), text.size(), 0);
-    std::int64_t waited = 0;
-    if (size > 0) {
-        const char* const end = text.data() + size;
-        const char* const space = std::find(std::as_const(text).data(), end, ' ');
-        std::from_chars(space == end ? end : space + 1, end, waited);
-    }
-    return waited;
 }
 
 /// What the calling thread had of its processors until now.
@@ -60,11 +40,12 @@ struct processor_time {
     std::int64_t sleeps = 0;     ///< times that it gave its processor up by itself
 
     [[nodiscard]] static processor_time now() {
+        static thread_local const processor_wait wait{};
         rusage used{};
         ::getrusage(RUSAGE_THREAD, &used);
         return {.at_ns = clock_ns(CLOCK_MONOTONIC),
                 .ran_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID),
-                .waited_ns = waited_for_a_processor_ns(),
+                .waited_ns = wait.total().count(),
                 .sleeps = used.ru_nvcsw};
     }
     /// What was taken from the thread between two readings of its own. While it did not sleep that
@@ -108,11 +89,10 @@ class processor_losses {
         const processor_time before = last;
         last = processor_time::now();
         // A thread's first reading: what it lost in its life. One older than this object, of
-        // another that stood at its address, does as well: the span begins where this one looked
-        // last.
+        // another that stood at its address, does as well: the span begins no earlier than where
+        // this one looked last, whichever thread that was.
         const std::int64_t taken = before.at_ns != 0 ? last.taken_since(before) : last.waited_ns;
         if (taken >= unnoticed_ns) {
-            // A thread that takes over: what it lost since another looked.
             spans_.push_back(
                 span_of_loss(std::max(before.at_ns, looked_at_ns_), last.at_ns, taken));
         }
@@ -142,14 +122,12 @@ class processor_losses {
 class processor_watch {
   public:
     processor_watch() {
-        cpu_set_t usable{};
-        ::sched_getaffinity(0, sizeof usable, &usable);
-        for (std::size_t cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-            if (CPU_ISSET(cpu, &usable)) {
-                std::vector<lost_span>& mine = each_.emplace_back();
-                threads_.emplace_back(
-                    [cpu, &mine](const std::stop_token& stop) { watch(cpu, mine, stop); });
-            }
+        for (const std::size_t processor : processors_of_this_process()) {
+            std::vector<lost_span>& mine = each_.emplace_back();
+            threads_.emplace_back([processor, &mine](const std::stop_token& stop) {
+                stay_on(processor);
+                watch(mine, stop);
+            });
         }
     }
     processor_watch(const processor_watch&) = delete;
@@ -160,12 +138,9 @@ class processor_watch {
     [[nodiscard]] const std::deque<std::vector<lost_span>>& spans() const { return each_; }
 
   private:
-    static void watch(std::size_t cpu, std::vector<lost_span>& mine, const std::stop_token& stop) {
+    static void watch(std::vector<lost_span>& mine, const std::stop_token& stop) {
         constexpr std::int64_t step_ns = 1'000'000;
         constexpr std::int64_t a_timers_ns = 150'000;
-        cpu_set_t here{};
-        CPU_SET(cpu, &here);
-        ::sched_setaffinity(0, sizeof here, &here);
         const sched_param ahead{.sched_priority = 2};
         if (::pthread_setschedparam(::pthread_self(), SCHED_FIFO, &ahead) != 0) {
             return;
@@ -214,12 +189,12 @@ class lost_time {
     /// Whether it is half of [begin_ns, end_ns] or more: a delay of which it is less has another
     /// cause.
     [[nodiscard]] bool explains(std::int64_t begin_ns, std::int64_t end_ns) const {
+        auto at = std::lower_bound(
+            spans_.begin(), spans_.end(), begin_ns,
+            [](const lost_span& one, std::int64_t begin) { return one.end_ns < begin; });
         std::int64_t sum = 0;
-        for (auto one = std::lower_bound(
-                 spans_.begin(), spans_.end(), begin_ns,
-                 [](const lost_span&span, std::int64_t at) { return span.end_ns < at; });
-             one != spans_.end() && one->begin_ns < end_ns; ++one) {
-            sum += std::min(one->end_ns, end_ns) - std::max(one->begin_ns, begin_ns);
+        for (; at != spans_.end() && at->begin_ns < end_ns; ++at) {
+            sum += std::min(at->end_ns, end_ns) - std::max(at->begin_ns, begin_ns);
         }
         return sum * 2 >= end_ns - begin_ns;
     }

@@ -2,43 +2,10 @@
 #include "host_jitter.hpp"
 
 #include "child_process.hpp"
-
-#include <algorithm>
-#include <cstddef>
-#include <fstream>
-
-#include <sched.h>
+#include "processors.hpp"
 
 namespace ropeway_test {
 namespace {
-
-// How long the calling thread was ready to run but did not; zero where the kernel does not say.
-std::chrono::nanoseconds waited_for_a_processor() {
-    std::ifstream in{"/proc/thread-self/schedstat"};
-    std::int64_t ran = 0;
-    std::int64_t waited = 0;
-    in >> ran >> waited;
-    return std::chrono::nanoseconds{waited};
-}
-
-std::vector<std::size_t> processors_of_this_process() {
-    cpu_set_t set{};
-    std::vector<std::size_t> out;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) {
-        for (std::size_t one = 0; one < CPU_SETSIZE; ++one) {
-            if (CPU_ISSET(one, &set)) {
-                out.push_back(one);
-            }
-        }
-    }
-    return out;
-}
-
-void stay_on(std::size_t processor) {
-    cpu_set_t set{};
-    CPU_SET(processor, &set);
-    (void)sched_setaffinity(0, sizeof set, &set);
-}
 
 // What a deadline missed by so much tells of: nothing where a timer is just as late as timers are.
 std::int64_t stall(std::int64_t late) {
@@ -52,7 +19,7 @@ std::int64_t now_ns() {
 
 }  // namespace
 
-host_jitter::host_jitter() : began_waiting_(waited_for_a_processor()) {
+host_jitter::host_jitter() : began_waiting_(processor_wait{}.total()) {
     const std::vector<std::size_t> processors = processors_of_this_process();
     running_.emplace(static_cast<std::ptrdiff_t>(processors.size()));
     for (const std::size_t processor : processors) {
@@ -95,7 +62,7 @@ std::chrono::nanoseconds host_jitter::lost() const {
         const std::lock_guard lock{one.guard};
         sum += one.late_ns + stall(now - one.due_ns);
     }
-    return std::chrono::nanoseconds{sum} + waited_for_a_processor() - began_waiting_;
+    return std::chrono::nanoseconds{sum} + processor_wait{}.total() - began_waiting_;
 }
 
 }  // namespace ropeway_test

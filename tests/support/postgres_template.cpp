@@ -18,8 +18,6 @@ namespace ropeway_test {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr std::chrono::seconds limit{60};
-
 [[noreturn]] void fail(const std::string& what) {
     throw std::system_error{errno, std::generic_category(), what};
 }
@@ -78,7 +76,7 @@ void make_template(const fs::path& kept) {
                .output = output,
                .folder = folder,
                .user = user},
-              limit);
+              2 * patience);
     const int roles = ::open((folder / "roles.sql").c_str(), O_RDONLY | O_CLOEXEC);
     run_child({.command = {postgres_program("postgres"), "--single", "-F", "-c",
                            "password_encryption=scram-sha-256", "-D", data, "postgres"},
@@ -86,7 +84,7 @@ void make_template(const fs::path& kept) {
                .folder = folder,
                .input = roles,
                .user = user},
-              limit);
+              2 * patience);
     ::close(roles);
     // A server's own settings lie beside its data folder, so that a copy needs no editing.
     write_file(fs::path{data} / "postgresql.conf",
